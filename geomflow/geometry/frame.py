@@ -1,0 +1,74 @@
+"""Frames: put a mesh into the unit box or sphere, and remember how to undo it."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+import trimesh
+from jaxtyping import Float, Shaped
+
+from geomflow.errors import MeshDegenerate
+
+Frame = Literal["box", "sphere"]
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """The map `normalised = (original - shift) * scale` between a file's own frame and the unit frame."""
+
+    shift: Float[np.ndarray, "3"]
+    scale: float
+
+    def apply(self, points: Shaped[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
+        """Return points of the file's frame in the unit frame."""
+        return (points - self.shift) * self.scale
+
+    def undo(self, points: Shaped[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
+        """Return points of the unit frame in the file's frame and unit."""
+        return points / self.scale + self.shift
+
+
+class Normalized(NamedTuple):
+    """A mesh in the unit frame and the similarity that took it there."""
+
+    mesh: trimesh.Trimesh
+    similarity: Similarity
+
+
+def normalize(mesh: trimesh.Trimesh, frame: Frame = "box", margin: float = 0.95) -> Normalized:
+    """Return a copy of the mesh centred on its bounding box and scaled into [-1, 1]^3.
+
+    Args:
+        mesh: Any mesh with faces; it is not changed.
+        frame: `box` brings the longest half extent to `margin`; `sphere` brings the farthest vertex to it.
+        margin: What is left for the surface's outside, in (0, 1].
+
+    Raises:
+        MeshDegenerate: The vertices have no extent.
+        ValueError: Unknown frame, or a margin outside (0, 1].
+    """
+    if not 0 < margin <= 1:
+        raise ValueError(f"margin must be in (0, 1], not {margin}")
+    used = np.asarray(mesh.vertices)[np.unique(mesh.faces)]
+    similarity = _similarity(used, frame, margin)
+    unit = trimesh.Trimesh(similarity.apply(np.asarray(mesh.vertices)), mesh.faces, process=False)
+    return Normalized(unit, similarity)
+
+
+def _similarity(vertices: np.ndarray, frame: Frame, margin: float) -> Similarity:
+    shift = (vertices.min(axis=0) + vertices.max(axis=0)) / 2
+    radius = _RADIUS[frame](vertices - shift) if frame in _RADIUS else _unknown_frame(frame)
+    if not (radius > 0 and math.isfinite(radius)):
+        raise MeshDegenerate(f"cannot normalise a mesh of extent {radius}: wanted a positive, finite extent")
+    return Similarity(shift, margin / radius)
+
+
+def _unknown_frame(frame: str) -> float:
+    raise ValueError(f"unknown frame {frame!r}: use one of {sorted(_RADIUS)}")
+
+
+_RADIUS = {
+    "box": lambda centred: float(np.abs(centred).max()),
+    "sphere": lambda centred: float(np.linalg.norm(centred, axis=1).max()),
+}

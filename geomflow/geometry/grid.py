@@ -1,0 +1,183 @@
+"""Fields on regular grids: dense, or evaluated coarse to fine in a narrow band around the surface.
+
+Grids are node-centred: `resolution` samples per axis, the first at -1 and the last at +1, axes in the order (x, y, z).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import trimesh
+from jaxtyping import Bool, Float, Shaped
+
+from geomflow.geometry.distance import SignedDistanceField
+
+Field = Callable[[np.ndarray], np.ndarray]
+"""Signed distance (n,) at points (n, 3) of the cube [-1, 1]^3, negative inside."""
+
+CHUNK = 1 << 18
+"""Most points given to a field in one call."""
+
+COARSE_CELLS = 32
+"""Cells per axis at which the coarse-to-fine search starts."""
+
+
+def _corner(value: float) -> Float[np.ndarray, "3"]:
+    return np.full(3, value)
+
+
+@dataclass(frozen=True)
+class SdfGrid:
+    """Signed distances at the nodes of a regular grid.
+
+    Attributes:
+        values: Signed distance (x, y, z), negative inside.
+        lower: Position (3,) of the first node.
+        upper: Position (3,) of the last node.
+    """
+
+    values: Float[np.ndarray, "x y z"]
+    lower: Float[np.ndarray, "3"] = field(default_factory=lambda: _corner(-1.0))
+    upper: Float[np.ndarray, "3"] = field(default_factory=lambda: _corner(1.0))
+
+    @property
+    def spacing(self) -> Float[np.ndarray, "3"]:
+        """Distance between neighbouring nodes along each axis."""
+        return (self.upper - self.lower) / (np.array(self.values.shape) - 1)
+
+    def points(self) -> Float[np.ndarray, "n 3"]:
+        """Return the positions of all nodes, z fastest."""
+        axes = [np.linspace(a, b, n) for a, b, n in zip(self.lower, self.upper, self.values.shape, strict=True)]
+        return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+
+
+def sdf_grid(mesh: trimesh.Trimesh | SignedDistanceField, resolution: int = 64, band: float | None = None) -> SdfGrid:
+    """Return the signed distance of a normalised mesh on a grid over [-1, 1]^3.
+
+    Args:
+        mesh: Mesh inside the cube (see `normalize`), or its signed distance field if there is one already.
+        resolution: Samples per axis, at least 2.
+        band: If given, values are exact up to this distance, cut off at it, and only nodes near it are asked for.
+
+    Raises:
+        ValueError: The mesh leaves the cube, or the resolution is under 2, or the band is not positive.
+    """
+    distance = mesh if isinstance(mesh, SignedDistanceField) else SignedDistanceField(mesh)
+    if np.abs(distance.bounds).max() > 1 + 1e-6:
+        raise ValueError(f"mesh must lie in [-1, 1]^3, given bounds {distance.bounds.tolist()}: call normalize first")
+    if band is None:
+        return dense(lambda points: distance(points).distance, resolution)
+    if not band > 0:
+        raise ValueError(f"band must be a positive distance, not {band}")
+    near = narrow_band(lambda points: distance(points).distance, resolution, band=band)
+    return SdfGrid(near.values.clip(-band, band))
+
+
+def dense(field: Field, resolution: int) -> SdfGrid:
+    """Return the field at every node of a `resolution`^3 grid over [-1, 1]^3.
+
+    Raises:
+        ValueError: The resolution is under 2, or the field returns another shape or NaN.
+    """
+    axis = _axis(resolution)
+    everywhere = np.ones((resolution,) * 3, dtype=bool)
+    return SdfGrid(evaluate(field, [axis] * 3, everywhere).reshape(everywhere.shape))
+
+
+def narrow_band(field: Field, resolution: int, band: float = 0.0, slack: float = 1.0) -> SdfGrid:
+    """Return the field at the nodes near its surface, and a coarse value of the same sign elsewhere.
+
+    Each level keeps the cells in which some corner value is at most half a diagonal (times `slack`) plus `band`. For a
+    1-Lipschitz field, as a signed distance is, no cell that the surface crosses can be dropped with `slack` 1: a surface
+    point in a cell is at most half a diagonal away from the nearest corner.
+
+    Args:
+        field: Signed distance at points (n, 3).
+        resolution: Samples per axis of the finest grid.
+        band: Distance from the surface up to which every node gets its own value.
+        slack: Bound on the field's slope, for fields that are not exact distances.
+
+    Raises:
+        ValueError: The resolution is under 2, or the field returns another shape or NaN.
+    """
+    axis = _axis(resolution)
+    strides = _strides(resolution)
+    nodes = _nodes(resolution, strides[0])
+    values = evaluate(field, [axis[nodes]] * 3, np.ones((len(nodes),) * 3, dtype=bool)).reshape((len(nodes),) * 3)
+    for stride in strides[1:]:
+        reach = slack * np.sqrt(3) / 2 * np.diff(axis[nodes]).max() + band
+        finer = _nodes(resolution, stride)
+        wanted = _spread(_near(values, reach), nodes, finer)
+        values = _inherit(values, nodes, finer)
+        values[wanted] = evaluate(field, [axis[finer]] * 3, wanted)
+        nodes = finer
+    return SdfGrid(values)
+
+
+def evaluate(
+    field: Field, axes: list[Float[np.ndarray, "_"]], wanted: Bool[np.ndarray, "x y z"]
+) -> Float[np.ndarray, "n"]:
+    """Return the field (n,) at the wanted nodes of a grid with the given axes, in chunks of `CHUNK` points.
+
+    Raises:
+        ValueError: The field returns another shape, or NaN.
+    """
+    index = np.argwhere(wanted)
+    parts = [np.empty(0, dtype=np.float32)]
+    for start in range(0, len(index), CHUNK):
+        block = index[start : start + CHUNK]
+        points = np.stack([axis[block[:, k]] for k, axis in enumerate(axes)], axis=1)
+        parts.append(_checked(np.asarray(field(points)), len(points)))
+    return np.concatenate(parts)
+
+
+def _checked(values: Shaped[np.ndarray, "..."], count: int) -> np.ndarray:
+    if values.shape != (count,):
+        raise ValueError(f"field must return shape ({count},) for {count} points, returned {values.shape}")
+    if np.isnan(values).any():
+        raise ValueError(f"field must return numbers, returned NaN at {np.isnan(values).sum()} of {count} points")
+    return values.astype(np.float32)
+
+
+def _axis(resolution: int) -> np.ndarray:
+    if resolution < 2:
+        raise ValueError(f"resolution must be at least 2 samples per axis, not {resolution}")
+    return np.linspace(-1, 1, resolution)
+
+
+def _strides(resolution: int) -> list[int]:
+    """Powers of two from the coarsest stride that still has `COARSE_CELLS` cells down to 1."""
+    levels = max(0, int(np.log2(max(1, (resolution - 1) / COARSE_CELLS))))
+    return [1 << level for level in range(levels, -1, -1)]
+
+
+def _nodes(resolution: int, stride: int) -> np.ndarray:
+    """Indices of a level's nodes: every `stride`-th, and always the last."""
+    return np.unique(np.append(np.arange(0, resolution, stride), resolution - 1))
+
+
+def _near(values: np.ndarray, reach: float) -> np.ndarray:
+    """Cells with a corner within reach of the surface."""
+    closest = np.abs(values)
+    for axis in range(3):
+        low, high = [slice(None)] * 3, [slice(None)] * 3
+        low[axis], high[axis] = slice(None, -1), slice(1, None)
+        closest = np.minimum(closest[tuple(low)], closest[tuple(high)])
+    return closest <= reach
+
+
+def _spread(cells: np.ndarray, nodes: np.ndarray, finer: np.ndarray) -> np.ndarray:
+    """Nodes of the finer level that lie in (or on the border of) a kept cell."""
+    below = np.clip(np.searchsorted(nodes, finer, side="left") - 1, 0, len(nodes) - 2)
+    above = np.clip(np.searchsorted(nodes, finer, side="right") - 1, 0, len(nodes) - 2)
+    for axis in range(3):
+        cells = cells.take(below, axis) | cells.take(above, axis)
+    return cells
+
+
+def _inherit(values: np.ndarray, nodes: np.ndarray, finer: np.ndarray) -> np.ndarray:
+    """Each finer node's value at the coarse node below it: of the right sign wherever no surface is near."""
+    below = np.searchsorted(nodes, finer, side="right") - 1
+    for axis in range(3):
+        values = values.take(below, axis)
+    return values

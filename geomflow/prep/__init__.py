@@ -1,0 +1,1 @@
+"""Preprocessing: folders of meshes into datasets of shape records."""

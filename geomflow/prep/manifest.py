@@ -1,0 +1,60 @@
+"""The manifest: an append-only list of what became of every mesh, one JSON object per line."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from geomflow.errors import RecordError
+
+NAME = "manifest.jsonl"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What became of one mesh.
+
+    Attributes:
+        id: Name of the shape.
+        status: `done` or `failed`.
+        class_name: Category.
+        split: Subset.
+        recipe_hash: Recipe that was tried.
+        seconds: Time it took.
+        file: Record's path relative to the dataset folder, empty if there is none.
+        error: Reason of a failure.
+    """
+
+    id: str
+    status: str
+    class_name: str
+    split: str
+    recipe_hash: str
+    seconds: float = 0.0
+    file: str = ""
+    error: str = ""
+
+
+def append(folder: Path, entry: Entry) -> None:
+    """Add one line to the dataset's manifest."""
+    with (folder / NAME).open("a") as file:
+        file.write(json.dumps(asdict(entry)) + "\n")
+
+
+def read(folder: Path) -> dict[str, Entry]:
+    """Return the latest entry of every shape id; a half-written last line, as a killed run leaves, is passed over.
+
+    Raises:
+        RecordError: The folder has no manifest.
+    """
+    path = folder / NAME
+    if not path.is_file():
+        raise RecordError(f"{folder}: not a dataset folder: it has no {NAME} (make one with `geomflow prep`)")
+    lines = path.read_text().split("\n")[:-1]
+    return {entry.id: entry for entry in (Entry(**json.loads(line)) for line in lines if line)}
+
+
+def mend(folder: Path) -> None:
+    """Cut off a last line without its newline, so that the next `append` starts a line of its own."""
+    path = folder / NAME
+    if path.is_file() and not path.read_bytes().endswith(b"\n"):
+        path.write_bytes(path.read_bytes().rpartition(b"\n")[0] + b"\n" * (path.stat().st_size > 0))

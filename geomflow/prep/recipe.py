@@ -1,0 +1,41 @@
+"""The recipe: every option that decides what a shape record holds."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+
+from geomflow.geometry.frame import Frame
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a mesh becomes a record; equal recipes and meshes give equal bytes.
+
+    Attributes:
+        frame: Unit frame, `box` or `sphere`.
+        margin: Half extent (or radius) of the shape in that frame.
+        resolution: Samples per axis of the grid of signed distances; 0 leaves the grid out.
+        band: Distance at which the grid's values are cut off.
+        surface_points: Number of points on the surface.
+        volume_points: Number of points in the cube.
+        near_points: Number of points near the surface.
+        near_sigma: Standard deviations of the near points' offsets, shared out evenly.
+        internal_walls: Whether faces buried inside the solid count as surface.
+        seed: Seed of the sampling, mixed with the mesh file's hash.
+    """
+
+    frame: Frame = "box"
+    margin: float = 0.95
+    resolution: int = 64
+    band: float = 0.2
+    surface_points: int = 20_000
+    volume_points: int = 20_000
+    near_points: int = 20_000
+    near_sigma: tuple[float, ...] = (0.005, 0.02, 0.06)
+    internal_walls: bool = False
+    seed: int = 0
+
+    @property
+    def hash(self) -> str:
+        """Twelve hexadecimal digits that differ whenever an option does."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:12]
