@@ -1,0 +1,135 @@
+"""The only place where configuration becomes objects: shelves on one side, modules ready to train or generate on the other."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from geomflow import checkpoint, shelves
+from geomflow.config import Item, RunConfig
+from geomflow.encoders._loss import ReconstructionLoss
+from geomflow.errors import ConfigError
+from geomflow.flow import FlowMap, LossModule, TimePairs
+from geomflow.interfaces import Batch, ShapeDataset
+
+
+class LatentScale(nn.Module):
+    """Affine map between a decoder's latents and the zero-mean, unit-spread latents that a flow map works in."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, latent_shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(latent_shape))
+        self.register_buffer("std", torch.ones(latent_shape))
+
+    def fit(self, latents: Tensor) -> None:
+        """Take mean and spread per channel from latents (shapes, channels, x, y, z)."""
+        over = (0, *range(2, latents.ndim))
+        self.mean.copy_(latents.mean(over, keepdim=True)[0].expand_as(self.mean))
+        self.std.copy_(latents.std(over, keepdim=True)[0].expand_as(self.std))
+
+    def standardize(self, latents: Tensor) -> Tensor:
+        """Return latents with zero mean and unit spread."""
+        return (latents - self.mean) / self.std
+
+    def restore(self, standardized: Tensor) -> Tensor:
+        """Return what the decoder reads."""
+        return standardized * self.std + self.mean
+
+
+class ShapeModel(nn.Module):
+    """Everything a checkpoint holds: an autoencoder and, unless only that was trained, a flow map on its latents."""
+
+    def __init__(self, config: RunConfig) -> None:
+        super().__init__()
+        self.autoencoder = _build("encoders", config.encoder)
+        if config.task == "flow_map":
+            shape = self.autoencoder.latent_shape
+            self.scale = LatentScale(shape)
+            network = _build("networks", config.network, latent_shape=shape)
+            self.flow_map = FlowMap(network, _build("formulations", config.formulation))
+
+
+@dataclass(frozen=True)
+class Training:
+    """What the training loop needs: the model to save, the loss to step on, the weights that move, and the data."""
+
+    model: ShapeModel
+    loss: nn.Module
+    trained: nn.Module
+    dataset: ShapeDataset
+
+
+class FlowMapLoss(nn.Module):
+    """Hands the latents of a batch to the flow map's own loss."""
+
+    def __init__(self, loss: LossModule) -> None:
+        super().__init__()
+        self.loss = loss
+
+    def forward(self, batch: Batch, progress: float, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+        """Return the loss of a batch with `data` and, if conditional, `condition`."""
+        return self.loss(batch["data"], batch.get("condition"), progress=progress, generator=generator)
+
+
+def training(config: RunConfig, data: str | Path, device: str = "cpu") -> Training:
+    """Return model, loss and data of a run, with weights initialised from the run's seed.
+
+    Raises:
+        ConfigError: An unknown item or option.
+        CheckpointError: The pretrained encoder cannot be read.
+        RecordError: The dataset cannot be read.
+    """
+    torch.manual_seed(config.optimization.seed)
+    if config.task == "autoencoder":
+        model = ShapeModel(config).to(device)
+        return Training(model, ReconstructionLoss(model.autoencoder), model.autoencoder, _dataset(config, data))
+    model = ShapeModel(config)
+    checkpoint.fill(model.autoencoder, _encoder_weights(config), config.pretrained_encoder)
+    model.autoencoder.requires_grad_(False)
+    dataset = _dataset(config, data, autoencoder=model.autoencoder, scale=model.scale)
+    loss = LossModule(model.flow_map, _build("objectives", config.objective), TimePairs(**config.times))
+    return Training(model.to(device), FlowMapLoss(loss), model.flow_map, dataset)
+
+
+def resolve_encoder(config: RunConfig) -> RunConfig:
+    """Return the configuration with the encoder that its pretrained checkpoint was made with.
+
+    Raises:
+        ConfigError: A flow map without a pretrained encoder.
+    """
+    if config.task != "flow_map":
+        return config
+    if not config.pretrained_encoder:
+        raise ConfigError("a flow map wants --pretrained_encoder FOLDER, the run of a trained autoencoder")
+    return replace(config, encoder=checkpoint.load(config.pretrained_encoder).config.encoder)
+
+
+def restore(folder: str | Path, device: str = "cpu") -> tuple[ShapeModel, checkpoint.Checkpoint]:
+    """Return the model of a checkpoint folder, ready to generate, and the checkpoint itself.
+
+    Raises:
+        CheckpointError: The checkpoint is missing, truncated, newer, or does not fit its configuration.
+    """
+    saved = checkpoint.load(folder)
+    model = ShapeModel(saved.config)
+    checkpoint.fill(model, saved.weights, folder)
+    return model.to(device).eval().requires_grad_(False), saved
+
+
+def _build(shelf: str, item: Item, **given: Any) -> Any:  # noqa: ANN401 - whatever the shelf makes
+    return shelves.load(shelf, item.name, **{**given, **item.options})
+
+
+def _dataset(config: RunConfig, data: str | Path, **given: object) -> ShapeDataset:
+    return shelves.load("datasets", config.dataset.name, folder=str(data), **{**given, **config.dataset.options})
+
+
+def _encoder_weights(config: RunConfig) -> dict[str, Tensor]:
+    weights = checkpoint.load(config.pretrained_encoder).weights
+    prefix = "autoencoder."
+    return {name.removeprefix(prefix): tensor for name, tensor in weights.items() if name.startswith(prefix)}

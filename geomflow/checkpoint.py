@@ -1,0 +1,116 @@
+"""Checkpoints: weights and the configuration that made them, in a folder that is written whole or not at all.
+
+    model.safetensors   averaged weights, what generation uses
+    config.json         format version, configuration, facts (steps done, the data's counts)
+    state/training.pt   raw weights, optimiser and averages, only needed to resume
+"""
+
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from geomflow import config as configs
+from geomflow.config import RunConfig
+from geomflow.errors import CheckpointError, ConfigError
+from geomflow.records import write_atomically
+
+FORMAT = 1
+WEIGHTS, CONFIG, STATE = "model.safetensors", "config.json", "state/training.pt"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint folder holds: its configuration, facts about the training, and named tensors."""
+
+    config: RunConfig
+    facts: dict[str, Any]
+    weights: dict[str, Tensor]
+
+
+def save(folder: str | Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint; files appear whole or not at all.
+
+    Raises:
+        OSError: The folder cannot be written or the disk is full.
+    """
+    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.weights.items()}
+    header = {"format": FORMAT, "config": configs.to_dict(checkpoint.config), "facts": checkpoint.facts}
+    write_atomically(Path(folder) / WEIGHTS, safetensors.torch.save(contiguous))
+    write_atomically(Path(folder) / CONFIG, (json.dumps(header, indent=2) + "\n").encode())
+
+
+def load(folder: str | Path) -> Checkpoint:
+    """Read a checkpoint; half-precision weights come back as float32.
+
+    Raises:
+        CheckpointError: The folder or a file is missing, truncated, or of a newer format; the message names the file.
+    """
+    folder = Path(folder)
+    header = _header(folder / CONFIG)
+    try:
+        weights = safetensors.torch.load_file(_existing(folder / WEIGHTS))
+    except SafetensorError as error:
+        raise CheckpointError(f"{folder / WEIGHTS}: truncated or not a safetensors file ({error})") from error
+    try:
+        config = configs.from_dict(header["config"])
+    except (KeyError, ConfigError) as error:
+        raise CheckpointError(f"{folder / CONFIG}: not a geomflow configuration ({error})") from error
+    return Checkpoint(config, header.get("facts", {}), {name: tensor.float() for name, tensor in weights.items()})
+
+
+def save_state(folder: str | Path, state: dict[str, Any]) -> None:
+    """Write what is needed to go on with a training."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    write_atomically(Path(folder) / STATE, buffer.getvalue())
+
+
+def load_state(folder: str | Path) -> dict[str, Any]:
+    """Read what `save_state` wrote.
+
+    Raises:
+        CheckpointError: There is none, or it is truncated.
+    """
+    path = _existing(Path(folder) / STATE)
+    try:
+        return torch.load(path, weights_only=True)
+    except Exception as error:  # torch raises whatever its unpickler met
+        raise CheckpointError(f"{path}: truncated or not a training state ({error})") from error
+
+
+def fill(module: torch.nn.Module, weights: dict[str, Tensor], folder: str | Path) -> None:
+    """Load weights into a module built from the checkpoint's own configuration.
+
+    Raises:
+        CheckpointError: Names or shapes differ.
+    """
+    try:
+        module.load_state_dict(weights)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
+        raise CheckpointError(f"{Path(folder) / WEIGHTS}: does not fit its configuration: {reason}") from error
+
+
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file; wanted a checkpoint folder with {WEIGHTS} and {CONFIG}")
+    return path
+
+
+def _header(path: Path) -> dict[str, Any]:
+    try:
+        header = json.loads(_existing(path).read_text())
+    except json.JSONDecodeError as error:
+        raise CheckpointError(f"{path}: truncated or not JSON ({error})") from error
+    if not isinstance(header, dict) or not isinstance(header.get("format"), int):
+        raise CheckpointError(f"{path}: not a geomflow checkpoint: it has no format number")
+    if header["format"] > FORMAT:
+        raise CheckpointError(f"{path}: format {header['format']} is newer than {FORMAT}: update geomflow to read it")
+    return header

@@ -1,0 +1,196 @@
+"""The command line: one verb parses its arguments and calls one plain function that scripts and notebooks call too.
+
+Exit codes: 0 done, 1 the work failed, 2 the command was wrong. Errors are one line on stderr.
+"""
+
+import contextlib
+import io
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from geomflow.errors import GeomflowError
+
+MeshFormat = Literal["ply", "obj", "glb", "stl"]
+Device = Literal["cpu", "cuda"]
+Shelf = Literal["formulations", "objectives", "networks", "encoders", "datasets", "presets", "models"]
+
+
+def generate(
+    model: tyro.conf.Positional[str] = "chairs",
+    /,
+    *,
+    count: int = 8,
+    steps: int = 2,
+    seed: int = 0,
+    out: Path = Path("out/generate"),
+    format: MeshFormat = "ply",  # noqa: A002 - the flag's name
+    resolution: int = 128,
+    device: Device = "cpu",
+) -> None:
+    """Generate shapes from an embedded model or a checkpoint folder.
+
+    Args:
+        model: Embedded name or checkpoint folder.
+        count: Number of shapes.
+        steps: Jumps from noise to data; any number works with any model.
+        seed: Seed of the first shape; shape i has seed + i.
+        out: Folder for the meshes, generation.json and preview.png.
+        format: Mesh format.
+        resolution: Samples per axis of the surface extraction.
+        device: Where to compute.
+    """
+    from geomflow.pipeline import Pipeline, save_generation
+
+    pipeline = Pipeline.from_pretrained(model, device)
+    result = pipeline(count, steps, seed, resolution, progress=True)
+    save_generation(result, out, format, model)
+    solid = sum(not shape.as_dict()["reasons"] for shape in result.shapes)
+    _say(f"{count} shapes in {steps} steps, {sum(result.seconds.values()):.1f} s; {solid} pass the solid report")
+    _say(f"wrote {out}/0000.{format} ..., {out}/generation.json, {out}/preview.png")
+
+
+def reconstruct(
+    model: tyro.conf.Positional[str], mesh: tyro.conf.Positional[Path], /, *, out: Path, resolution: int = 128
+) -> None:
+    """Encode a mesh, decode it and write the surface, in the mesh's own frame.
+
+    Args:
+        model: Embedded name or checkpoint folder.
+        mesh: Mesh file; +y is up and +z the front in the embedded models' data.
+        out: Mesh file to write; its suffix decides the format.
+        resolution: Samples per axis of the surface extraction.
+    """
+    from geomflow.geometry.read import read_surface
+    from geomflow.geometry.write import write_mesh
+    from geomflow.pipeline import Pipeline
+
+    surface = read_surface(mesh)
+    write_mesh(Pipeline.from_pretrained(model).reconstruct(surface, resolution), out)
+    _say(f"wrote {out}")
+
+
+def extract(grid: tyro.conf.Positional[Path], /, *, out: Path, level: float = 0.0) -> None:
+    """Extract the surface of a grid of signed distances over [-1, 1]^3.
+
+    Args:
+        grid: .npy array (x, y, z), or .safetensors with a tensor `sdf_grid`, as shape records have.
+        out: Mesh file to write; its suffix decides the format.
+        level: Distance of the extracted surface.
+    """
+    from geomflow.geometry.extract import extract_mesh
+    from geomflow.geometry.read import read_grid
+    from geomflow.geometry.write import write_mesh
+
+    write_mesh(extract_mesh(read_grid(grid), level=level), out)
+    _say(f"wrote {out}")
+
+
+def prep(
+    input: tyro.conf.Positional[Path],  # noqa: A002 - the argument's name
+    out: tyro.conf.Positional[Path],
+    /,
+    *,
+    resolution: int = 64,
+    workers: int = os.cpu_count() or 1,
+    timeout: float = 120.0,
+    frame: Literal["box", "sphere"] = "box",
+) -> None:
+    """Turn a folder, zip or CSV of meshes into a dataset of shape records; running it again continues.
+
+    Args:
+        input: Folder, .zip, or .csv with columns path, class, split.
+        out: Dataset folder.
+        resolution: Samples per axis of each shape's grid.
+        workers: Number of processes.
+        timeout: Seconds after which a mesh is given up.
+        frame: What of the shape fills the unit cube: its box or its bounding sphere.
+    """
+    from geomflow.prep.recipe import Recipe
+    from geomflow.prep.runner import prepare
+
+    done = prepare(input, out, Recipe(resolution=resolution, frame=frame), workers, timeout)
+    _say(f"{done.made} records made, {done.kept} kept from before, {done.failed} failed; manifest in {out}")
+    if done.failed:
+        raise GeomflowError(f"{done.failed} meshes failed; their reasons are in {out}/manifest.jsonl")
+
+
+def train(
+    preset: tyro.conf.Positional[str],
+    /,
+    *,
+    data: Path,
+    out: Path,
+    minutes: float | None = None,
+    resume: bool = False,
+    device: Device = "cpu",
+    settings: tyro.conf.Suppress[tuple[str, ...]] = (),
+) -> None:
+    """Train a preset or a TOML file; any setting can be changed with --section.key value.
+
+    Args:
+        preset: Name of a preset (see `geomflow list presets`) or a .toml file.
+        data: Dataset folder made by `geomflow prep`.
+        out: Run folder.
+        minutes: Stop after this time; the run can be resumed.
+        resume: Go on from the state in the run folder.
+        device: Where to compute.
+        settings: What was given as --section.key value.
+    """
+    from geomflow import config as configs
+    from geomflow import shelves
+    from geomflow.train import train as run
+
+    base = configs.read_toml(preset) if preset.endswith(".toml") else shelves.load("presets", preset)
+    run(configs.override(base, _pairs(settings)), data, out, minutes, resume, device)
+    _say(f"wrote {out}; try: geomflow generate {out} --out out/mine")
+
+
+def list_items(shelf: tyro.conf.Positional[Shelf], /) -> None:
+    """List what stands on a shelf.
+
+    Args:
+        shelf: Which one.
+    """
+    from geomflow import shelves
+
+    names = shelves.names(shelf) if shelf != "models" else _models()
+    _say("\n".join(names))
+
+
+def doctor() -> None:
+    """Show versions, devices, and optional libraries with what each would add."""
+    from geomflow.doctor import examine
+
+    _say("\n".join(examine()))
+
+
+VERBS: dict[str, Callable[..., None]] = {
+    "generate": generate,
+    "prep": prep,
+    "train": train,
+    "reconstruct": reconstruct,
+    "extract": extract,
+    "list": list_items,
+    "doctor": doctor,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb and return its exit code."""
+    logging.basicConfig(level=logging.WARNING, format="geomflow: %(message)s")
+    arguments, settings = _split_settings(list(sys.argv[1:] if arguments is None else arguments))
+    try:
+        _parse_and_run(arguments, settings)
+    except (GeomflowError, OSError, ValueError) as error:
+        sys.stderr.write(f"geomflow: {_first_line(error)}\n")
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("geomflow: interrupted\n")
+        return 130
+    return 0

@@ -1,0 +1,199 @@
+"""A run as plain data: frozen, torch-free, to TOML and back, with an error for every unknown key.
+
+A configuration names items of the shelves and their options; it builds nothing itself (see `geomflow.assemble`).
+"""
+
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from geomflow.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Item:
+    """One item of a shelf: the name of its file, or a dotted path outside the package, and its options."""
+
+    name: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the item as one flat table."""
+        return {"name": self.name, **self.options}
+
+
+@dataclass(frozen=True)
+class Optimization:
+    """How weights are updated.
+
+    Attributes:
+        steps: Length of the training, which the learning rate's schedule spans.
+        batch_size: Shapes per step.
+        learning_rate: Peak of the schedule (linear warm-up, then a cosine to zero).
+        warmup: Steps of the warm-up.
+        weight_decay: Decoupled decay of AdamW.
+        ema: Decay of the moving average of the weights, which is what a checkpoint's model holds.
+        clip: Largest norm of the gradient.
+        precision: Arithmetic of the network, `float32` or `bfloat16` autocast.
+        save_every: Steps between checkpoints.
+        seed: Decides initial weights, data order and noise.
+    """
+
+    steps: int = 10_000
+    batch_size: int = 16
+    learning_rate: float = 1e-3
+    warmup: int = 100
+    weight_decay: float = 0.01
+    ema: float = 0.999
+    clip: float = 1.0
+    precision: Literal["float32", "bfloat16"] = "float32"
+    save_every: int = 500
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """A training run.
+
+    Attributes:
+        task: `autoencoder` (shape to latent and back) or `flow_map` (noise to latent).
+        dataset: What is trained on.
+        encoder: The autoencoder; for a flow map, the one that `pretrained_encoder` was made with.
+        pretrained_encoder: Checkpoint folder of a trained autoencoder, wanted by the task `flow_map`.
+        network: Two-time network of a flow map.
+        formulation: Path, prediction and preconditioning of a flow map.
+        objective: What ties finite jumps together.
+        times: Options of the distribution of time pairs.
+        optimization: How weights are updated.
+    """
+
+    task: Literal["autoencoder", "flow_map"]
+    dataset: Item
+    encoder: Item = Item("grid_autoencoder")
+    pretrained_encoder: str = ""
+    network: Item = Item("grid_transformer")
+    formulation: Item = Item("edm")
+    objective: Item = Item("semigroup")
+    times: dict[str, Any] = field(default_factory=dict)
+    optimization: Optimization = Optimization()
+
+
+def to_dict(config: RunConfig) -> dict[str, Any]:
+    """Return the configuration as nested tables, the form of config.json and TOML."""
+    return {f.name: _plain(getattr(config, f.name)) for f in fields(config)}
+
+
+def from_dict(tables: Mapping[str, Any]) -> RunConfig:
+    """Return the configuration that nested tables describe.
+
+    Raises:
+        ConfigError: A key or value that is not known; the message lists the known ones.
+    """
+    _check_keys("run", tables, RunConfig)
+    if tables.get("task") not in ("autoencoder", "flow_map"):
+        raise ConfigError(f"task must be 'autoencoder' or 'flow_map', not {tables.get('task')!r}")
+    if "dataset" not in tables:
+        raise ConfigError("the run has no [dataset] table with a name")
+    values = {key: _item(key, value) if key in _ITEMS else value for key, value in tables.items()}
+    if "optimization" in values:
+        values["optimization"] = _optimization(values["optimization"])
+    return RunConfig(**values)
+
+
+def read_toml(path: str | Path) -> RunConfig:
+    """Return the configuration in a TOML file.
+
+    Raises:
+        ConfigError: The file is missing, not TOML, or says something unknown; the message names the file.
+    """
+    try:
+        return from_dict(tomllib.loads(Path(path).read_text()))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, ConfigError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def write_toml(config: RunConfig, path: str | Path) -> None:
+    """Write the configuration as TOML that `read_toml` reads back to an equal one."""
+    tables = to_dict(config)
+    lines = [f"{key} = {_toml(value)}" for key, value in tables.items() if not isinstance(value, dict)]
+    for name, table in tables.items():
+        if isinstance(table, dict):
+            lines += ["", f"[{name}]", *(f"{key} = {_toml(value)}" for key, value in table.items())]
+    Path(path).write_text("\n".join(lines) + "\n")
+
+
+def override(config: RunConfig, changes: Mapping[str, str]) -> RunConfig:
+    """Return the configuration with `section.key` values, given as text, put in.
+
+    Raises:
+        ConfigError: No such section or key, or a value of another type.
+    """
+    tables = to_dict(config)
+    for dotted, text in changes.items():
+        section, _, key = dotted.partition(".")
+        if section not in tables or (key and not isinstance(tables[section], dict)):
+            raise ConfigError(f"--{dotted}: no such setting; sections are {', '.join(tables)}")
+        if key:
+            tables[section] = {**tables[section], key: _value(text)}
+        else:
+            tables[section] = _value(text)
+    return from_dict(tables)
+
+
+_ITEMS = ("dataset", "encoder", "network", "formulation", "objective")
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - configuration values are any JSON value
+    if isinstance(value, Item):
+        return value.as_dict()
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+
+
+def _item(section: str, table: Any) -> Item:  # noqa: ANN401
+    if isinstance(table, str):
+        return Item(table)
+    if not isinstance(table, Mapping) or not isinstance(table.get("name"), str):
+        raise ConfigError(f"[{section}] must be a table with the name of an item, given {table!r}")
+    return Item(table["name"], {key: value for key, value in table.items() if key != "name"})
+
+
+def _optimization(table: Mapping[str, Any]) -> Optimization:
+    _check_keys("optimization", table, Optimization)
+    default = Optimization()
+    for key, value in table.items():
+        wanted = type(getattr(default, key))
+        if not isinstance(value, (int, float) if wanted is float else wanted) or isinstance(value, bool):
+            raise ConfigError(f"optimization.{key} must be {wanted.__name__}, not {value!r}")
+    known = {"precision": ("float32", "bfloat16")}
+    for key, choices in known.items():
+        if table.get(key, choices[0]) not in choices:
+            raise ConfigError(f"optimization.{key} must be one of {', '.join(choices)}, not {table[key]!r}")
+    positive = [key for key in ("steps", "batch_size", "save_every") if table.get(key, 1) < 1]
+    if positive:
+        raise ConfigError(f"optimization.{positive[0]} must be at least 1, not {table[positive[0]]}")
+    return replace(default, **table)
+
+
+def _check_keys(where: str, table: Mapping[str, Any], wanted: type) -> None:
+    known = [f.name for f in fields(wanted)]
+    unknown = sorted(set(table) - set(known))
+    if unknown:
+        raise ConfigError(f"{where} has no setting {unknown[0]!r}; it has {', '.join(known)}")
+
+
+def _value(text: str) -> Any:  # noqa: ANN401
+    """A command-line value read as TOML, or as the bare word it is."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _toml(value: Any) -> str:  # noqa: ANN401
+    """JSON's spelling of numbers, strings, booleans and lists is TOML's too."""
+    return json.dumps(value)

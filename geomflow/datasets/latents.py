@@ -1,0 +1,59 @@
+"""Latents: every shape of a split encoded once by a trained autoencoder, as data for a flow map."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from geomflow.datasets._records import load_with_grid, record_files
+
+
+class Latents:
+    """Standardised latents, each drawn anew from its posterior in every batch.
+
+    Args:
+        mean: Posterior means.
+        std: Posterior standard deviations.
+    """
+
+    def __init__(self, mean: Float[Tensor, "shapes c x y z"], std: Float[Tensor, "shapes c x y z"]) -> None:
+        self.mean, self.std = mean, std
+
+    def __len__(self) -> int:
+        """Return the number of latents."""
+        return len(self.mean)
+
+    def batch(self, indices: Int[Tensor, "batch"], generator: torch.Generator) -> dict[str, Tensor]:
+        """Return `data` (batch, channels, x, y, z)."""
+        mean = self.mean[indices]
+        return {"data": mean + self.std[indices] * torch.randn(mean.shape, generator=generator)}
+
+
+def make(folder: str, autoencoder: nn.Module, scale: nn.Module, split: str = "train", mirror: bool = True) -> Latents:
+    """Return the latents of a dataset folder made by `geomflow prep`.
+
+    Args:
+        folder: Dataset folder.
+        autoencoder: Trained encoder; it is only read.
+        scale: Fitted here to the latents: mean and spread per channel.
+        split: Subset to read.
+        mirror: Whether each shape's reflection in x is a shape of its own.
+
+    Raises:
+        RecordError: No such dataset or split, or records without a grid.
+    """
+    posteriors = [_encode(file, autoencoder, mirror) for file in record_files(folder, split)]
+    mean, log_variance = (torch.cat(parts) for parts in zip(*posteriors, strict=True))
+    scale.fit(mean)  # pyright: ignore[reportCallIssue]
+    return Latents(scale.standardize(mean), (0.5 * log_variance).exp() / scale.std)  # pyright: ignore
+
+
+@torch.no_grad()
+def _encode(file: Path, autoencoder: nn.Module, mirror: bool) -> tuple[Tensor, Tensor]:
+    """Posterior mean and log-variance of one record's grid and, if asked for, of its reflection."""
+    values = load_with_grid(file).sdf_grid
+    grid = torch.from_numpy(np.asarray(values, dtype=np.float32))[None]
+    posterior = autoencoder.encode(torch.cat([grid, grid.flip(1)]) if mirror else grid)  # pyright: ignore
+    return posterior.mean, posterior.log_variance

@@ -1,0 +1,105 @@
+"""SDF samples: a grid to encode, and exact distances at random points to compare the decoder with."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from geomflow.datasets._records import load_with_grid, record_files
+from geomflow.records import ShapeRecord
+
+NEEDED = ("near_points", "near_sdf", "near_confidence", "vol_points", "vol_sdf", "vol_confidence")
+
+
+class SdfSamples:
+    """All shapes of a split: grids (shapes, x, y, z) and sample pools (shapes, pool, 5) of point, distance, confidence.
+
+    Args:
+        grids: Signed distance grids in half precision.
+        near: Pool of samples near the surface.
+        volume: Pool of samples in the cube.
+        points: Samples per shape and batch, two thirds near the surface.
+        mirror: Whether shapes are reflected in x half of the time.
+        shift: Most voxels by which a shape is moved along each axis; what leaves the cube is cut off.
+    """
+
+    def __init__(
+        self,
+        grids: Float[Tensor, "shapes x y z"],
+        near: Float[Tensor, "shapes near 5"],
+        volume: Float[Tensor, "shapes vol 5"],
+        points: int,
+        mirror: bool,
+        shift: int,
+    ) -> None:
+        self.grids, self.near, self.volume = grids, near, volume
+        self.points, self.mirror, self.shift = points, mirror, shift
+
+    def __len__(self) -> int:
+        """Return the number of shapes."""
+        return len(self.grids)
+
+    def batch(self, indices: Int[Tensor, "batch"], generator: torch.Generator) -> dict[str, Tensor]:
+        """Return `grid` (batch, x, y, z), `points` (batch, n, 3), `sdf` and `confidence` (batch, n)."""
+        volume = self.points // 3
+        samples = torch.cat(
+            [_draw(self.near, indices, self.points - volume, generator), _draw(self.volume, indices, volume, generator)],
+            dim=1,
+        ).float()
+        grid = self.grids[indices].float()
+        if self.mirror:
+            flip = torch.rand(len(indices), generator=generator) < 0.5
+            grid[flip] = grid[flip].flip(1)
+            samples[flip, :, 0] *= -1
+        if self.shift:
+            offset = torch.randint(-self.shift, self.shift + 1, (len(indices), 3), generator=generator)
+            grid = torch.stack([_moved(one, by.tolist()) for one, by in zip(grid, offset, strict=True)])
+            samples[..., :3] += offset[:, None] * (2 / (grid.shape[1] - 1))
+            samples[..., 4] *= (samples[..., :3].abs() <= 1).all(-1)
+        return {"grid": grid, "points": samples[..., :3], "sdf": samples[..., 3], "confidence": samples[..., 4]}
+
+
+def make(
+    folder: str, split: str = "train", points: int = 3072, pool: int = 20_000, mirror: bool = True, shift: int = 4
+) -> SdfSamples:
+    """Return the SDF samples of a dataset folder made by `geomflow prep`.
+
+    Args:
+        folder: Dataset folder.
+        split: Subset to read.
+        points: Samples per shape and batch.
+        pool: Samples per shape and kind that are kept in memory.
+        mirror: Whether shapes are reflected in x half of the time.
+        shift: Most voxels by which a shape is moved along each axis.
+
+    Raises:
+        RecordError: No such dataset or split, or records without a grid.
+    """
+    loaded = [_arrays(file, pool) for file in record_files(folder, split)]
+    grids, near, volume = (torch.from_numpy(np.stack(arrays)) for arrays in zip(*loaded, strict=True))
+    return SdfSamples(grids, near, volume, points, mirror, shift)
+
+
+def _arrays(file: Path, pool: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    record = load_with_grid(file, NEEDED)
+    return record.sdf_grid, _pool(record, "near", pool), _pool(record, "vol", pool)
+
+
+def _pool(record: ShapeRecord, kind: str, pool: int) -> np.ndarray:
+    """Points, distances and confidences of one kind as (pool, 5)."""
+    points, sdf, confidence = (getattr(record, f"{kind}_{name}")[:pool] for name in ("points", "sdf", "confidence"))
+    return np.concatenate([points, sdf[:, None], confidence[:, None]], axis=1).astype(np.float32)
+
+
+def _draw(pool: Tensor, indices: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """`count` random samples of each indexed shape (batch, count, 5)."""
+    columns = torch.randint(pool.shape[1], (len(indices), count), generator=generator)
+    return pool[indices[:, None], columns]
+
+
+def _moved(grid: Tensor, offset: list[int]) -> Tensor:
+    """A grid moved by whole voxels, its border repeated where nothing is known."""
+    x, y, z = (torch.arange(n).sub(by).clamp(0, n - 1) for n, by in zip(grid.shape, offset, strict=True))
+    return grid[x][:, y][:, :, z]

@@ -1,0 +1,49 @@
+"""Convolution blocks shared by the encoders of grids."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3x3 convolutions around a skip connection, the second starting at zero."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = nn.Conv3d(width, width, 3, padding=1)
+        self.norm = nn.GroupNorm(8, width)
+        self.second = nn.Conv3d(width, width, 3, padding=1)
+        nn.init.zeros_(self.second.weight)
+        nn.init.zeros_(self.second.bias)  # pyright: ignore[reportArgumentType]
+        self.activation = nn.SiLU()
+
+    def forward(self, x: Float[Tensor, "batch width x y z"]) -> Float[Tensor, "batch width x y z"]:
+        """Return `x` plus what the convolutions find."""
+        return x + self.second(self.activation(self.first(self.activation(self.norm(x)))))
+
+
+class Upsample(nn.Module):
+    """Double every axis: one linear map gives each cell's eight children, neighbours blend in the blocks after it."""
+
+    def __init__(self, width: int, out_width: int) -> None:
+        super().__init__()
+        self.expand = nn.ConvTranspose3d(width, out_width, 2, stride=2)
+
+    def forward(self, x: Float[Tensor, "batch width x y z"]) -> Float[Tensor, "batch out_width x2 y2 z2"]:
+        """Return features on the grid of twice the resolution."""
+        return self.expand(x)
+
+
+def downsample(width: int, out_width: int, factor: int = 2) -> nn.Module:
+    """Return a layer that gathers `factor`^3 cells into one."""
+    return nn.Conv3d(width, out_width, factor, stride=factor)
+
+
+def blocks(width: int, count: int) -> nn.Sequential:
+    """Return `count` residual blocks."""
+    return nn.Sequential(*(ResidualBlock(width) for _ in range(count)))
+
+
+def standard_normal(like: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Return normal noise of the shape and device of `like`, drawn from the generator."""
+    return torch.randn(like.shape, generator=generator, dtype=like.dtype, device=like.device)

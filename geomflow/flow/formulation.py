@@ -1,0 +1,266 @@
+"""A formulation: path, what the network predicts, preconditioner. Data, not code.
+
+**The cumulative field.** On a path x_t = a(t) data + b(t) noise the probability-flow ODE moves x with the velocity
+v = a' E[data | x_t = x] + b' E[noise | x_t = x]. A network that predicts data, noise or velocity at an instant, m_t(x),
+enters it linearly: v = p(t) m_t + q(t) x. Let psi_{t->r} be the ODE's flow map. Its cumulative field m(x, t, r) is
+defined by
+
+    psi_{t->r}(x) = P(t, r) m(x, t, r) + Q(t, r) x,        m(x, t, t) = m_t(x),
+
+where P, Q solve x' = p m + q x exactly for constant m (cumulative flow maps, arXiv 2605.03623).
+
+**One formula for every prediction.** While m is constant the solutions are the lines x = d(t) m + k(t) w, where w
+is a constant of integration and (d, k) are the path's own coefficients:
+
+    predicts     d    k    w
+    data         a    b    the noise
+    noise        b    a    the data
+    velocity     t    1    where the straight line started
+
+Eliminating w between t and r, and differentiating at r = t, gives
+
+    P(t, r) = (d_r k_t - d_t k_r) / k_t,     Q(t, r) = k_r / k_t,     p = d' - d k' / k,     q = k' / k.
+
+u-prediction: P = r - t, Q = 1 (MeanFlow, arXiv 2505.13447). EDM: P = (sigma_t - sigma_r) / sigma_t and
+Q = sigma_r / sigma_t, so a jump with r-independent m is one DDIM step (arXiv 2010.02502).
+P and Q are finite on the closed clock wherever k_t > 0; at k_t = 0 (clean data, data prediction on a path that ends
+there) only the empty jump exists: P = 0, Q = 1.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, get_args, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from geomflow.flow.path import LinearPath, Path
+
+Prediction = Literal["data", "noise", "velocity"]
+Marginal = Literal["uniform", "lognormal"]
+
+
+@runtime_checkable
+class Preconditioner(Protocol):
+    """m = c_skip(t) x + c_out(t) network(c_in(t) x, c_noise(t), c_noise(r)): scalings by the time of departure only."""
+
+    def c_skip(self, t: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+        """Share of x that passes the network by."""
+        ...
+
+    def c_out(self, t: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+        """Scale of the network's output."""
+        ...
+
+    def c_in(self, t: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+        """Scale of the network's input."""
+        ...
+
+    def c_noise(self, t: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+        """What the network is told about a clock time, departure or arrival."""
+        ...
+
+    def weight(self, t: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+        """Weight of a squared error of m, making it a squared error of the network's output."""
+        ...
+
+
+@dataclass(frozen=True)
+class Identity:
+    """No preconditioning: the network sees x and the clock and gives m itself."""
+
+    def c_skip(self, t: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+        """0."""
+        return torch.zeros_like(t)
+
+    def c_out(self, t: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+        """1."""
+        return torch.ones_like(t)
+
+    def c_in(self, t: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+        """1."""
+        return torch.ones_like(t)
+
+    def c_noise(self, t: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+        """The clock itself."""
+        return t
+
+    def weight(self, t: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+        """1."""
+        return torch.ones_like(t)
+
+
+@dataclass(frozen=True)
+class Karras:
+    """EDM's preconditioner of a data prediction (arXiv 2206.00364, table 1) for data of standard deviation sigma_data.
+
+    Written for any path: with v = (a sigma_data)^2 + b^2, the variance of x_t, it is c_in = 1 / sqrt(v),
+    c_skip = a sigma_data^2 / v, c_out = b sigma_data / sqrt(v), c_noise = log(b / a) / 4; EDM itself is a = 1. It needs
+    b / a finite and positive on the closed clock. The cumulative field needs nothing that depends on r.
+    """
+
+    path: Path
+    sigma_data: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Checks the data's standard deviation."""
+        if not self.sigma_data > 0:
+            raise ValueError(f"sigma_data must be positive, given {self.sigma_data}")
+
+    def _variance(self, t: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+        """Variance of x_t."""
+        return (self.path.signal(t) * self.sigma_data) ** 2 + self.path.sigma(t) ** 2
+
+    def c_skip(self, t: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+        """Best linear prediction of the data from x_t."""
+        return self.path.signal(t) * self.sigma_data**2 / self._variance(t)
+
+    def c_out(self, t: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+        """Standard deviation of what that linear prediction leaves open."""
+        return self.path.sigma(t) * self.sigma_data / self._variance(t).sqrt()
+
+    def c_in(self, t: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+        """Brings x_t to unit variance."""
+        return 1 / self._variance(t).sqrt()
+
+    def c_noise(self, t: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+        """A quarter of the logarithm of the noise-to-signal ratio."""
+        return (self.path.sigma(t) / self.path.signal(t)).log() / 4
+
+    def weight(self, t: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+        """1 / c_out^2; for EDM (sigma^2 + sigma_data^2) / (sigma sigma_data)^2."""
+        return 1 / self.c_out(t) ** 2
+
+
+@dataclass(frozen=True)
+class Formulation:
+    """How a network's output becomes a flow map; the module docstring derives the coefficients.
+
+    Attributes:
+        path: coefficients of data and noise on the clock.
+        predicts: what the network (behind its preconditioner) predicts at an instant; velocity on the linear path only.
+        preconditioner: scalings around the network.
+        marginal: how times of instantaneous pairs are drawn unless the training says otherwise: ``uniform`` on the clock
+            or ``lognormal`` in the noise-to-signal ratio.
+    """
+
+    path: Path
+    predicts: Prediction
+    preconditioner: Preconditioner = field(default_factory=Identity)
+    marginal: Marginal = "uniform"
+
+    def __post_init__(self) -> None:
+        """Refuses unknown predictions, and velocities on a path that is not straight."""
+        if self.predicts not in get_args(Prediction):
+            raise ValueError(f"predicts must be one of {get_args(Prediction)}, given {self.predicts!r}")
+        if self.predicts == "velocity" and not isinstance(self.path, LinearPath):
+            raise ValueError(f"predicts='velocity' wants the LinearPath, whose lines are straight, given {self.path}")
+
+    def coefficients(
+        self, t: Float[Tensor, "*batch"], r: Float[Tensor, "*batch"]
+    ) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
+        """P(t, r) and Q(t, r) of the jump psi = P m + Q x; exactly 0 and 1 at r = t."""
+        d_t, k_t = self._lines(t)
+        d_r, k_r = self._lines(r)
+        gain, kept = (d_r * k_t - d_t * k_r) / k_t, k_r / k_t
+        return torch.where(t == r, 0, gain), torch.where(t == r, 1, kept)
+
+    def rates(self, t: Float[Tensor, "*batch"]) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
+        """p(t) and q(t) of the velocity v = p m + q x: the rates of P and Q by r at r = t."""
+        d, k = self._lines(t)
+        d_rate, k_rate = self._line_rates(t)
+        return d_rate - d * k_rate / k, k_rate / k
+
+    def field_gain(self, t: Float[Tensor, "*batch"], r: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+        """H(t, r) = P / (p(t) Q) of the field equation m = m_t + H (d_t + v . d_x) m."""
+        gain, kept = self.coefficients(t, r)
+        return gain / (self.rates(t)[0] * kept)
+
+    def lam(
+        self, t: Float[Tensor, "*batch"], s: Float[Tensor, "*batch"], r: Float[Tensor, "*batch"]
+    ) -> Float[Tensor, "*batch"]:
+        """P(s, r) / P(t, r) in [0, 1]: the second part's share of a jump t -> r broken at s (0 for an empty jump)."""
+        second, whole = self.coefficients(s, r)[0], self.coefficients(t, r)[0]
+        return torch.where(whole == 0, 0, second / whole).clamp(0, 1)
+
+    def jump(
+        self,
+        m: Float[Tensor, "batch *shape"],
+        x: Float[Tensor, "batch *shape"],
+        t: Float[Tensor, " batch"],
+        r: Float[Tensor, " batch"],
+    ) -> Float[Tensor, "batch *shape"]:
+        """P m + Q x: where a cumulative field m takes x from t to r."""
+        gain, kept = self.coefficients(t, r)
+        return per_sample(gain, x) * m + per_sample(kept, x) * x
+
+    def velocity(
+        self, m: Float[Tensor, "batch *shape"], x: Float[Tensor, "batch *shape"], t: Float[Tensor, " batch"]
+    ) -> Float[Tensor, "batch *shape"]:
+        """p m + q x: dx/dt on the clock from an instantaneous field m."""
+        p, q = self.rates(t)
+        return per_sample(p, x) * m + per_sample(q, x) * x
+
+    def x_t(
+        self,
+        data: Float[Tensor, "batch *shape"],
+        noise: Float[Tensor, "batch *shape"],
+        t: Float[Tensor, " batch"],
+    ) -> Float[Tensor, "batch *shape"]:
+        """The state signal(t) data + sigma(t) noise."""
+        return per_sample(self.path.signal(t), data) * data + per_sample(self.path.sigma(t), data) * noise
+
+    def instantaneous_target(
+        self,
+        data: Float[Tensor, "batch *shape"],
+        noise: Float[Tensor, "batch *shape"],
+        t: Float[Tensor, " batch"],
+    ) -> Float[Tensor, "batch *shape"]:
+        """The conditional prediction whose mean given x_t is m_t: data, noise, or signal' data + sigma' noise."""
+        if self.predicts == "data":
+            return data
+        if self.predicts == "noise":
+            return noise
+        signal, sigma = self.path.signal_rate(t), self.path.sigma_rate(t)
+        return per_sample(signal, data) * data + per_sample(sigma, data) * noise
+
+    def start(self, noise: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch *shape"]:
+        """State at t = 0 from unit Gaussian noise: sigma(0) noise (EDM: sigma_max noise)."""
+        return noise * self._noise_scale(noise)
+
+    def unstart(self, x: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch *shape"]:
+        """Unit noise from a state at t = 0: the inverse of ``start``."""
+        return x / self._noise_scale(x)
+
+    def grid(self, steps: int) -> Float[Tensor, " times"]:
+        """Clock times of ``steps`` jumps from 0 to 1, uniform in the clock (float64, steps + 1 values).
+
+        Raises:
+            ValueError: steps is below 1.
+        """
+        if steps < 1:
+            raise ValueError(f"steps must be at least 1, given {steps}")
+        return torch.linspace(0, 1, steps + 1, dtype=torch.float64)
+
+    def _noise_scale(self, x: Float[Tensor, "batch *shape"]) -> Float[Tensor, ""]:
+        """sigma(0)."""
+        return self.path.sigma(x.new_zeros(()))
+
+    def _lines(self, t: Float[Tensor, "*batch"]) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
+        """d(t) and k(t) of the lines x = d m + k w."""
+        if self.predicts == "velocity":
+            return t, torch.ones_like(t)
+        signal, sigma = self.path.signal(t), self.path.sigma(t)
+        return (signal, sigma) if self.predicts == "data" else (sigma, signal)
+
+    def _line_rates(self, t: Float[Tensor, "*batch"]) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
+        """Derivatives of d and k by the clock."""
+        if self.predicts == "velocity":
+            return torch.ones_like(t), torch.zeros_like(t)
+        signal, sigma = self.path.signal_rate(t), self.path.sigma_rate(t)
+        return (signal, sigma) if self.predicts == "data" else (sigma, signal)
+
+
+def per_sample(value: Float[Tensor, " batch"], x: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch *ones"]:
+    """One number per sample, shaped and typed to multiply x."""
+    return value.to(x.dtype).reshape(-1, *[1] * (x.ndim - 1))

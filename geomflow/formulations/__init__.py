@@ -1,0 +1,1 @@
+"""Shelf of formulations: one file each, with ``make(...) -> Formulation``."""

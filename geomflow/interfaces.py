@@ -1,0 +1,87 @@
+"""The joints of the house on one page: what the items of each shelf promise to each other."""
+
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+Batch = dict[str, Tensor]
+
+
+@runtime_checkable
+class ShapeDataset(Protocol):
+    """Shapes ready for training, wholly in memory."""
+
+    def __len__(self) -> int:
+        """Return the number of shapes."""
+        ...
+
+    def batch(self, indices: Int[Tensor, "batch"], generator: torch.Generator) -> Batch:
+        """Return one training batch; everything random in it comes from the generator."""
+        ...
+
+
+class Posterior(Protocol):
+    """Distribution over the latent of each shape of a batch."""
+
+    @property
+    def mean(self) -> Tensor:
+        """Most likely latent."""
+        ...
+
+    def sample(self, generator: torch.Generator | None = None) -> Tensor:
+        """Return one draw per shape."""
+        ...
+
+    def divergence(self) -> Tensor:
+        """Return the divergence from the standard normal, in nats per latent number."""
+        ...
+
+
+class Encoder(Protocol):
+    """Shape to latent."""
+
+    resolution: int
+    latent_shape: Sequence[int]
+
+    def encode(self, grid: Float[Tensor, "batch x y z"]) -> Posterior:
+        """Return the latent's distribution for signed distances on a grid."""
+        ...
+
+
+class Decoder(Protocol):
+    """Latent to a signed distance field; `decode` runs once per shape, `sdf` once per block of points."""
+
+    band: float
+
+    def decode(self, latent: Tensor) -> Tensor:
+        """Return whatever `sdf` needs of the latents."""
+        ...
+
+    def sdf(self, features: Tensor, points: Float[Tensor, "batch n 3"]) -> Float[Tensor, "batch n"]:
+        """Return signed distances, negative inside, at points of [-1, 1]^3."""
+        ...
+
+
+class Network(Protocol):
+    """Anything that maps a state and two times to an output like the state; it does not know what it predicts."""
+
+    def __call__(
+        self,
+        x: Tensor,
+        t: Float[Tensor, "batch"],
+        r: Float[Tensor, "batch"],
+        condition: Tensor | None = None,
+    ) -> Tensor:
+        """Return an output of the shape of `x`."""
+        ...
+
+
+class LossModule(Protocol):
+    """What the training loop steps on: a batch in, a scalar loss and the numbers worth logging out."""
+
+    def __call__(self, batch: Batch, progress: float, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+        """Return the loss of a batch at a training progress in [0, 1]."""
+        ...

@@ -1,0 +1,1 @@
+"""Shelf of objectives: one file each, with ``make(...) -> Objective``."""

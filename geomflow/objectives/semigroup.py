@@ -1,0 +1,94 @@
+"""Semigroup objective: one long jump must equal two shorter ones.
+
+psi_{t->r} = psi_{s->r} o psi_{t->s} for t <= s <= r. Put P m + Q x for each map and use Q(t, r) = Q(t, s) Q(s, r) and
+P(t, r) = P(s, r) + Q(s, r) P(t, s): in terms of the cumulative field the law is an average,
+
+    m(x, t, r) = (1 - lam) m(x, t, s) + lam m(psi_{t->s}(x), s, r),        lam = P(s, r) / P(t, r) in [0, 1],
+
+with no division that could blow up and no derivative, hence any network will do. The right-hand side is held constant, so long
+jumps learn from short ones and, in the end, from the instantaneous field. Two extra network calls without gradients.
+Known as SplitMeanFlow (arXiv 2507.16884; random s), progressive self-distillation (2505.18825; random or midpoint) and
+shortcut models (2410.12557; dyadic).
+"""
+
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from geomflow.flow.flow_map import FlowMap
+from geomflow.flow.formulation import per_sample
+from geomflow.flow.loss import FlowBatch, Objective, Regression
+
+Split = Literal["random", "midpoint", "dyadic"]
+
+
+@dataclass(frozen=True)
+class Semigroup:
+    """Regression of a jump on its two parts.
+
+    Attributes:
+        split: where the jump is broken: uniformly between t and r, at the midpoint, or at the midpoint of a dyadic
+            interval [j, j + 1] / 2^k, to which t and r are first moved.
+        finest: largest k of the dyadic intervals.
+    """
+
+    split: Split = "random"
+    finest: int = 7
+
+    def __post_init__(self) -> None:
+        """Checks the options."""
+        if self.split not in get_args(Split):
+            raise ValueError(f"split must be one of {get_args(Split)}, given {self.split!r}")
+        if self.finest < 0:
+            raise ValueError(f"finest must not be negative, given {self.finest}")
+
+    def __call__(
+        self, flow_map: FlowMap, batch: FlowBatch, target_map: FlowMap, generator: torch.Generator | None
+    ) -> Regression:
+        """m(x_t, t, r) against the average of its parts."""
+        if self.split == "dyadic":
+            batch = _dyadic(batch, self.finest)
+        x = flow_map.formulation.x_t(batch.data, batch.noise, batch.t)
+        target = two_part_field(target_map, x, batch, self._between(batch, generator))
+        return Regression(flow_map.cumulative_field(x, batch.t, batch.r, batch.condition), target)
+
+    def _between(self, batch: FlowBatch, generator: torch.Generator | None) -> Float[Tensor, " batch"]:
+        """The time s at which each jump is broken."""
+        if self.split != "random":
+            return (batch.t + batch.r) / 2
+        device = generator.device if generator else None
+        share = torch.rand(len(batch.t), generator=generator, dtype=batch.t.dtype, device=device)
+        return torch.lerp(batch.t, batch.r, share.to(batch.t.device))
+
+
+@torch.no_grad()
+def two_part_field(
+    flow_map: FlowMap, x: Float[Tensor, "batch *shape"], batch: FlowBatch, s: Float[Tensor, " batch"]
+) -> Float[Tensor, "batch *shape"]:
+    """Cumulative field of the jumps t -> s -> r from x, without gradients."""
+    first = flow_map.cumulative_field(x, batch.t, s, batch.condition)
+    between = flow_map.formulation.jump(first, x, batch.t, s)
+    second = flow_map.cumulative_field(between, s, batch.r, batch.condition)
+    lam = per_sample(flow_map.formulation.lam(batch.t, s, batch.r), x)
+    return (1 - lam) * first + lam * second
+
+
+def _dyadic(batch: FlowBatch, finest: int) -> FlowBatch:
+    """The batch with each [t, r] replaced by a dyadic interval of nearly its length, the one that holds its start."""
+    level = (-(batch.r - batch.t).clamp(min=2.0**-finest).log2()).round()
+    span = 2.0**-level
+    t = ((batch.t / span).floor() * span).clamp(max=1 - span)
+    return replace(batch, t=t, r=t + span)
+
+
+def make(split: Split = "random", finest: int = 7) -> Objective:
+    """The semigroup objective.
+
+    Args:
+        split: ``random``, ``midpoint`` or ``dyadic``.
+        finest: dyadic intervals are no shorter than 2^-finest.
+    """
+    return Semigroup(split, finest)

@@ -1,0 +1,285 @@
+"""Generation: checkpoint to shapes - noise, a few jumps of the flow map, decoder, surface extraction."""
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import trimesh
+from jaxtyping import Float
+from torch import Tensor
+from tqdm import tqdm
+
+from geomflow import assemble, checkpoint
+from geomflow.errors import CheckpointError, EmptySurface
+from geomflow.geometry.distance import SignedDistanceField
+from geomflow.geometry.extract import extract_mesh
+from geomflow.geometry.frame import normalize
+from geomflow.geometry.grid import sdf_grid
+from geomflow.geometry.solid import SolidReport, keep_largest, solid_report
+
+MODELS = Path(__file__).parent / "models"
+DEFAULT_MODEL = "chairs"
+
+SPECK = 0.02
+"""Bodies under this share of the largest body's volume are dropped from a generated mesh."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """One generated shape.
+
+    Attributes:
+        seed: Seed of its noise: the same model, seed and steps give it again, alone or in any batch.
+        mesh: The surface, empty if there was none.
+        report: Whether it is a solid, and if not, why.
+        dropped: Specks that were removed.
+        problem: Why there is no mesh, empty if there is one.
+    """
+
+    seed: int
+    mesh: trimesh.Trimesh
+    report: SolidReport | None = None
+    dropped: int = 0
+    problem: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what is known of the shape, for generation.json."""
+        report = self.report.as_dict() if self.report else {}
+        reasons = self.report.reasons() if self.report else [self.problem]
+        return {"seed": self.seed, **report, "passes": not reasons, "reasons": reasons, "dropped": self.dropped}
+
+
+@dataclass(frozen=True)
+class Generation:
+    """The shapes of one call and what they cost.
+
+    Attributes:
+        shapes: Mesh, report and seed of every shape.
+        steps: Jumps of the flow map.
+        nfe: Network calls per shape.
+        seconds: Wall time of each stage: network, decode (which includes asking the field) and report.
+        latents: What the decoder was given (count, *latent shape).
+    """
+
+    shapes: list[Shape]
+    steps: int
+    nfe: int
+    seconds: dict[str, float]
+    latents: Tensor
+
+    @property
+    def meshes(self) -> list[trimesh.Trimesh]:
+        """The surfaces, in the unit frame."""
+        return [shape.mesh for shape in self.shapes]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything but the surfaces, for generation.json."""
+        return {
+            "count": len(self.shapes),
+            "steps": self.steps,
+            "nfe": self.nfe,
+            "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
+            "shapes": [shape.as_dict() for shape in self.shapes],
+        }
+
+
+@dataclass
+class _Clock:
+    """Adds up the wall time of named stages."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+
+class Pipeline:
+    """A trained model, ready to generate and to reconstruct; make one with `from_pretrained`."""
+
+    def __init__(self, model: assemble.ShapeModel, saved: checkpoint.Checkpoint, device: str) -> None:
+        self.model, self.saved, self.device = model, saved, device
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path = DEFAULT_MODEL, device: str = "cpu") -> "Pipeline":
+        """Return the pipeline of an embedded model or of a checkpoint folder.
+
+        Args:
+            name: One of `pretrained_names()`, or a folder that `geomflow train` wrote.
+            device: A torch device name.
+
+        Raises:
+            CheckpointError: No such model, or its files are missing, truncated or of a newer format.
+        """
+        return cls(*assemble.restore(model_folder(name), device), device)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write the model as a checkpoint folder that `from_pretrained` reads.
+
+        Raises:
+            OSError: The folder cannot be written or the disk is full.
+        """
+        checkpoint.save(folder, self.saved)
+
+    def __call__(
+        self,
+        count: int = 1,
+        steps: int = 2,
+        seed: int = 0,
+        resolution: int = 128,
+        progress: bool = False,
+    ) -> Generation:
+        """Generate shapes.
+
+        Args:
+            count: Number of shapes; shape i has the seed `seed + i`.
+            steps: Jumps from noise to data, each one network call.
+            seed: Seed of the first shape.
+            resolution: Samples per axis of the extraction.
+            progress: Whether to show a bar.
+
+        Raises:
+            ValueError: `count` or `steps` under 1.
+            CheckpointError: The model has no flow map.
+        """
+        clock = _Clock()
+        with clock.stage("network"):
+            latents = self.sample_latents(count, steps, seed)
+        shapes = []
+        for i in tqdm(range(count), desc="shapes", unit="mesh", disable=not progress):
+            shapes.append(self._shape(latents[i], seed + i, resolution, clock))
+        return Generation(shapes, steps, steps, clock.seconds, latents.cpu())
+
+    @torch.no_grad()
+    def sample_latents(self, count: int, steps: int = 2, seed: int = 0, ode: bool = False) -> Tensor:
+        """Return latents (count, *latent shape) that `field` decodes.
+
+        Args:
+            count: Number of latents.
+            steps: Jumps of the flow map, or steps of the ODE.
+            seed: Seed of the first latent's noise.
+            ode: Solve the instantaneous ODE of the same weights by Heun's method instead of jumping: the reference.
+
+        Raises:
+            ValueError: `count` or `steps` under 1.
+            CheckpointError: The model has no flow map.
+        """
+        if count < 1 or steps < 1:
+            raise ValueError(f"count and steps must be at least 1, given {count} and {steps}")
+        if not hasattr(self.model, "flow_map"):
+            raise CheckpointError("this model is an autoencoder: it reconstructs shapes, and has no flow map to generate")
+        noise = _noise(self.model.autoencoder.latent_shape, count, seed).to(self.device)
+        flow_map = self.model.flow_map
+        standardized = flow_map.sample_ode(noise, steps=steps) if ode else flow_map.sample(noise, steps=steps)
+        return self.model.scale.restore(standardized)
+
+    @torch.no_grad()
+    def field(self, latent: Float[Tensor, "c x y z"]) -> Callable[[np.ndarray], np.ndarray]:
+        """Return the signed distance field of one latent: (n, 3) points of [-1, 1]^3 to (n,) distances."""
+        features = self.model.autoencoder.decode(latent[None].to(self.device))
+
+        @torch.no_grad()
+        def distance(points: np.ndarray) -> np.ndarray:
+            queries = torch.as_tensor(points, dtype=torch.float32, device=self.device)
+            return self.model.autoencoder.sdf(features, queries[None])[0].cpu().numpy()
+
+        return distance
+
+    @torch.no_grad()
+    def encode(self, mesh: trimesh.Trimesh) -> Float[Tensor, "c x y z"]:
+        """Return the latent of a normalised mesh (see `geomflow.geometry.frame.normalize`)."""
+        model = self.model.autoencoder
+        field = SignedDistanceField(mesh, internal_walls=False)
+        grid = torch.from_numpy(sdf_grid(field, model.resolution, band=2 * model.band).values)
+        return model.encode(grid[None].to(self.device)).mean[0]
+
+    def reconstruct(self, mesh: trimesh.Trimesh, resolution: int = 128) -> trimesh.Trimesh:
+        """Return a mesh after encoding and decoding it, in its own frame and unit.
+
+        Raises:
+            MeshError: The mesh has no faces or no extent.
+            EmptySurface: The decoded field has no surface.
+        """
+        unit, frame = normalize(mesh)
+        decoded = extract_mesh(self.field(self.encode(unit)), resolution)
+        return trimesh.Trimesh(frame.undo(np.asarray(decoded.vertices)), decoded.faces, process=False)
+
+    def _shape(self, latent: Tensor, seed: int, resolution: int, clock: _Clock) -> Shape:
+        try:
+            with clock.stage("decode and extract"):
+                mesh = extract_mesh(self.field(latent), resolution)
+        except EmptySurface as error:
+            return Shape(seed, trimesh.Trimesh(), problem=str(error))
+        with clock.stage("report"):
+            mesh, dropped = keep_largest(mesh, SPECK)
+            return Shape(seed, mesh, solid_report(mesh), dropped)
+
+
+def model_folder(name: str | Path) -> Path:
+    """Return the folder of an embedded model, or the folder itself.
+
+    Raises:
+        CheckpointError: Neither exists.
+    """
+    if str(name) in pretrained_names():
+        return MODELS / str(name)
+    if not Path(name).is_dir():
+        known = ", ".join(pretrained_names()) or "none"
+        raise CheckpointError(f"{name}: neither a checkpoint folder nor an embedded model (embedded: {known})")
+    return Path(name)
+
+
+def pretrained_names() -> list[str]:
+    """Return the names of the embedded models."""
+    return sorted(path.parent.name for path in MODELS.glob(f"*/{checkpoint.CONFIG}"))
+
+
+def save_generation(result: Generation, out: str | Path, file_format: str = "ply", model: str = DEFAULT_MODEL) -> Path:
+    """Write 0000.ply, 0001.ply, ..., generation.json and preview.png into a folder, and return it.
+
+    Everything is written to a temporary folder beside it and moved at the end, so nothing half-written is left behind.
+
+    Raises:
+        OSError: The folder cannot be written or the disk is full.
+    """
+    from geomflow.viz import contact_sheet, save_png
+
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    partial = out / f".partial-{time.time_ns()}"
+    partial.mkdir()
+    try:
+        names = [_export(shape, partial, i, file_format) for i, shape in enumerate(result.shapes)]
+        about = {"model": str(model), **result.as_dict()}
+        for name, entry in zip(names, about["shapes"], strict=True):
+            entry["file"] = name
+        (partial / "generation.json").write_text(json.dumps(about, indent=2) + "\n")
+        drawn = [mesh for mesh in result.meshes if len(mesh.faces)]
+        if drawn:
+            save_png(contact_sheet(drawn), partial / "preview.png")
+        for file in sorted(partial.iterdir()):
+            file.replace(out / file.name)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return out
+
+
+def _export(shape: Shape, folder: Path, index: int, file_format: str) -> str:
+    if not len(shape.mesh.faces):
+        return ""
+    shape.mesh.export(folder / f"{index:04d}.{file_format}")
+    return f"{index:04d}.{file_format}"
+
+
+def _noise(shape: tuple[int, ...], count: int, seed: int) -> Tensor:
+    """One stream per shape, so that a shape does not depend on the batch it is made in."""
+    return torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed + i)) for i in range(count)])

@@ -1,0 +1,15 @@
+"""Flow map on the latents of a trained autoencoder: the second stage of SDF generation."""
+
+from geomflow.config import Item, Optimization, RunConfig
+
+
+def make() -> RunConfig:
+    """Return the run that made the embedded chair model's flow map; it wants `--pretrained_encoder FOLDER`."""
+    return RunConfig(
+        task="flow_map",
+        dataset=Item("latents"),
+        network=Item("grid_transformer"),
+        formulation=Item("edm", {"sigma_data": 1.0}),
+        objective=Item("semigroup"),
+        optimization=Optimization(steps=6000, batch_size=32, learning_rate=5e-4, ema=0.999),
+    )
