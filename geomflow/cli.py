@@ -4,7 +4,9 @@ Exit codes: 0 done, 1 the work failed, 2 the command was wrong. Errors are one l
 """
 
 import contextlib
+import functools
 import io
+import itertools
 import logging
 import os
 import sys
@@ -19,6 +21,11 @@ from geomflow.errors import GeomflowError
 MeshFormat = Literal["ply", "obj", "glb", "stl"]
 Device = Literal["cpu", "cuda"]
 Shelf = Literal["formulations", "objectives", "networks", "encoders", "datasets", "presets", "models"]
+
+DESCRIPTION = "Meshes to signed distance fields to few-step generators, and back to meshes."
+
+TOP_SETTINGS = ("pretrained_encoder",)
+"""Settings of a run that stand outside its sections."""
 
 
 def generate(
@@ -129,7 +136,7 @@ def train(
     minutes: float | None = None,
     resume: bool = False,
     device: Device = "cpu",
-    settings: tyro.conf.Suppress[tuple[str, ...]] = (),
+    settings: Annotated[dict[str, str] | None, tyro.conf.Suppress] = None,
 ) -> None:
     """Train a preset or a TOML file; any setting can be changed with --section.key value.
 
@@ -147,7 +154,7 @@ def train(
     from geomflow.train import train as run
 
     base = configs.read_toml(preset) if preset.endswith(".toml") else shelves.load("presets", preset)
-    run(configs.override(base, _pairs(settings)), data, out, minutes, resume, device)
+    run(configs.override(base, settings or {}), data, out, minutes, resume, device)
     _say(f"wrote {out}; try: geomflow generate {out} --out out/mine")
 
 
@@ -194,3 +201,80 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write("geomflow: interrupted\n")
         return 130
     return 0
+
+
+def _parse_and_run(arguments: list[str], settings: dict[str, str]) -> None:
+    verb = arguments[0] if arguments else ""
+    if settings and verb != "train":
+        _refuse(f"unknown option --{next(iter(settings))}")
+    _parse(arguments)(**({"settings": settings} if settings else {}))
+
+
+def _parse(arguments: list[str]) -> Callable[..., None]:
+    """The chosen verb with its arguments bound, not yet run, so that only errors of usage can come out of here."""
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            return tyro.extras.subcommand_cli_from_dict(
+                {name: _bound(function) for name, function in VERBS.items()},
+                prog="geomflow",
+                description=DESCRIPTION,
+                args=arguments,
+            )
+    except SystemExit as stop:
+        if stop.code:
+            _refuse(_box_to_line(complaint.getvalue()))
+        raise
+
+
+def _bound(function: Callable[..., None]) -> Callable[..., Callable[..., None]]:
+    """The function's own signature, but calling it only remembers the arguments."""
+
+    @functools.wraps(function)
+    def bind(*args: object, **kwargs: object) -> Callable[..., None]:
+        return functools.partial(function, *args, **kwargs)
+
+    return bind
+
+
+def _box_to_line(box: str) -> str:
+    """What tyro says in the first section of its box, as one line."""
+    lines = [line.strip("│ ") for line in box.splitlines()[1:]]
+    said = itertools.takewhile(lambda line: line and line[0] not in "─╰", lines)
+    return f"{' '.join(said)} (see geomflow --help)"
+
+
+def _refuse(reason: str) -> None:
+    sys.stderr.write(f"geomflow: {reason}\n")
+    raise SystemExit(2)
+
+
+def _split_settings(arguments: list[str]) -> tuple[list[str], dict[str, str]]:
+    """Take `--section.key value` and `--section.key=value` out of the arguments."""
+    plain, settings = [], {}
+    rest = iter(arguments)
+    for argument in rest:
+        key, equals, value = argument.removeprefix("--").partition("=")
+        if argument.startswith("--") and ("." in key or key in TOP_SETTINGS):
+            settings[key] = value if equals else next(rest, "")
+        else:
+            plain.append(argument)
+    return plain, settings
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def _models() -> list[str]:
+    from geomflow.pipeline import pretrained_names
+
+    return pretrained_names()
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

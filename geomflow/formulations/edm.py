@@ -1,11 +1,12 @@
 """EDM: the network, preconditioned, predicts the data on the variance-exploding path.
 
-P = (sigma_t - sigma_r) / sigma_t and Q = sigma_r / sigma_t, so psi_{t->r}(x) moves from x towards the cumulative denoiser
-m(x, t, r). At r = t this is EDM (arXiv 2206.00364) with its preconditioner, weight and noise levels. The preconditioner
-depends on the time of departure only: behind it the network's ideal output stays of unit size for every r.
+P = (sigma_t - sigma_r) / sigma_t and Q = sigma_r / sigma_t, so psi_{t->r}(x) moves from x towards the cumulative
+denoiser m(x, t, r). At r = t this is EDM (arXiv 2206.00364) with its preconditioner, weight and noise levels. The
+preconditioner depends on the time of departure only: behind it the network's ideal output keeps at most unit size for
+every r.
 """
 
-from geomflow.flow.formulation import Formulation, Karras, Marginal
+from geomflow.flow.formulation import Formulation, Karras
 from geomflow.flow.path import KarrasPath
 
 
@@ -14,7 +15,6 @@ def make(
     sigma_min: float = 0.002,
     sigma_max: float = 80.0,
     rho: float = 7.0,
-    marginal: Marginal = "lognormal",
 ) -> Formulation:
     """The EDM formulation.
 
@@ -23,7 +23,6 @@ def make(
         sigma_min: noise level at t = 1.
         sigma_max: noise level at t = 0.
         rho: bends the clock; uniform steps in it are EDM's grid of noise levels.
-        marginal: how training draws the times of instantaneous pairs.
     """
     path = KarrasPath(sigma_min, sigma_max, rho)
-    return Formulation(path, predicts="data", preconditioner=Karras(path, sigma_data), marginal=marginal)
+    return Formulation(path, predicts="data", preconditioner=Karras(path, sigma_data))

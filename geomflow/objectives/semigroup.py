@@ -5,8 +5,9 @@ P(t, r) = P(s, r) + Q(s, r) P(t, s): in terms of the cumulative field the law is
 
     m(x, t, r) = (1 - lam) m(x, t, s) + lam m(psi_{t->s}(x), s, r),        lam = P(s, r) / P(t, r) in [0, 1],
 
-with no division that could blow up and no derivative, hence any network will do. The right-hand side is held constant, so long
-jumps learn from short ones and, in the end, from the instantaneous field. Two extra network calls without gradients.
+with no division that could blow up and no derivative, hence any network will do. The right-hand side is held constant,
+so long jumps learn from short ones and, in the end, from the instantaneous field, at the cost of two extra network
+calls without gradients.
 Known as SplitMeanFlow (arXiv 2507.16884; random s), progressive self-distillation (2505.18825; random or midpoint) and
 shortcut models (2410.12557; dyadic).
 """

@@ -1,7 +1,7 @@
 """Distributions whose flow maps are known exactly: the yardsticks of the flow tests.
 
-For a Gaussian mixture x_t is itself a mixture, so E[data | x_t] and E[noise | x_t] are closed forms on every path. For one
-diagonal Gaussian the flow map is closed too; for mixtures it is the ODE integrated by Runge-Kutta.
+For a Gaussian mixture x_t is itself a mixture, so E[data | x_t] and E[noise | x_t] are closed forms on every path. For
+one diagonal Gaussian the flow map is closed too; for mixtures it is the ODE integrated by Runge-Kutta.
 """
 
 from collections.abc import Callable

@@ -1,0 +1,203 @@
+"""Formulations: P, Q are the solution operator they claim to be, for every file on the shelf."""
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import Tensor
+
+from geomflow import shelves
+from geomflow.flow import Formulation, Karras, KarrasPath, LinearPath, Path
+from tests.flow.oracles import eight_gaussians
+
+SHELF = shelves.names("formulations")
+
+
+@dataclass(frozen=True)
+class CosinePath:
+    """A variance-preserving path as a stranger would add it."""
+
+    def signal(self, t: Tensor) -> Tensor:
+        """A sine."""
+        return (t * torch.pi / 2).sin()
+
+    def sigma(self, t: Tensor) -> Tensor:
+        """A cosine."""
+        return (t * torch.pi / 2).cos()
+
+    def signal_rate(self, t: Tensor) -> Tensor:
+        """Derivative of sin."""
+        return self.sigma(t) * torch.pi / 2
+
+    def sigma_rate(self, t: Tensor) -> Tensor:
+        """Derivative of cos."""
+        return -self.signal(t) * torch.pi / 2
+
+    def time(self, ratio: Tensor) -> Tensor:
+        """Inverse of cot."""
+        return torch.atan2(torch.ones_like(ratio), ratio) * 2 / torch.pi
+
+
+EXTRA = {
+    "linear-data": Formulation(LinearPath(), "data"),
+    "linear-noise": Formulation(LinearPath(), "noise"),
+    "karras-noise": Formulation(KarrasPath(), "noise"),
+    "cosine-data": Formulation(CosinePath(), "data"),
+    "cosine-noise": Formulation(CosinePath(), "noise"),
+}
+FORMULATIONS = {name: shelves.load("formulations", name) for name in SHELF} | EXTRA
+every = pytest.mark.parametrize("formulation", FORMULATIONS.values(), ids=FORMULATIONS.keys())
+on_shelf = pytest.mark.parametrize("formulation", [FORMULATIONS[name] for name in SHELF], ids=SHELF)
+
+
+def triples() -> tuple[Tensor, Tensor, Tensor]:
+    """Random t <= s <= r inside the clock."""
+    times = torch.rand(200, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).sort(1).values
+    t, s, r = (0.02 + 0.96 * times).unbind(1)
+    return t, s, r
+
+
+@every
+def test_solution_operator_composes(formulation: Formulation) -> None:
+    t, s, r = triples()
+    (p_tr, q_tr), (p_ts, q_ts), (p_sr, q_sr) = (formulation.coefficients(*pair) for pair in ((t, r), (t, s), (s, r)))
+    torch.testing.assert_close(q_tr, q_sr * q_ts, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(p_tr, p_sr + q_sr * p_ts, rtol=1e-10, atol=1e-10)
+    lam = formulation.lam(t, s, r)
+    torch.testing.assert_close(lam, p_sr / p_tr, rtol=1e-10, atol=0)
+    assert ((lam >= 0) & (lam <= 1)).all()
+
+
+@every
+def test_rates_are_the_derivatives_on_the_diagonal(formulation: Formulation) -> None:
+    t, _, r = triples()
+    h = 1e-6
+    p, q = formulation.rates(t)
+    (p_up, q_up), (p_down, q_down) = formulation.coefficients(t, t + h), formulation.coefficients(t, t - h)
+    torch.testing.assert_close((p_up - p_down) / (2 * h), p, rtol=1e-6, atol=1e-7)
+    torch.testing.assert_close((q_up - q_down) / (2 * h), q, rtol=1e-6, atol=1e-7)
+    (p_up, q_up), (p_down, q_down) = formulation.coefficients(t + h, r), formulation.coefficients(t - h, r)
+    gain, kept = formulation.coefficients(t, r)
+    torch.testing.assert_close((p_up - p_down) / (2 * h), -p * kept, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close((q_up - q_down) / (2 * h), -q * kept, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(formulation.field_gain(t, r) * p * kept, gain)
+
+
+@every
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_empty_jump_is_exact_on_the_closed_clock(formulation: Formulation, dtype: torch.dtype) -> None:
+    t = torch.linspace(0, 1, 101, dtype=dtype)
+    gain, kept = formulation.coefficients(t, t)
+    assert torch.equal(gain, torch.zeros_like(t))
+    assert torch.equal(kept, torch.ones_like(t))
+    assert torch.equal(formulation.lam(t, t, t), torch.zeros_like(t))
+
+
+@on_shelf
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_everything_is_finite_on_the_closed_clock(formulation: Formulation, dtype: torch.dtype) -> None:
+    grid = torch.linspace(0, 1, 21, dtype=dtype)
+    t, r = (times.reshape(-1) for times in torch.meshgrid(grid, grid, indexing="ij"))
+    t, r = t[t <= r], r[t <= r]
+    values = [*formulation.coefficients(t, r), formulation.lam(t, (t + r) / 2, r), formulation.path.sigma(t)]
+    values.append(formulation.x_t(torch.ones(len(t), 2, dtype=dtype), torch.ones(len(t), 2, dtype=dtype), t))
+    c = formulation.preconditioner
+    values += [function(t) for function in (c.c_in, c.c_out, c.c_skip, c.c_noise, c.weight)]
+    assert all(value.isfinite().all() for value in values)
+    assert all(value.dtype == dtype for value in values)
+
+
+@on_shelf
+def test_float32_agrees_with_float64(formulation: Formulation) -> None:
+    t, s, r = triples()
+    single = [time.float() for time in (t, s, r)]
+    for mine, exact in zip(formulation.coefficients(*single[::2]), formulation.coefficients(t, r), strict=True):
+        torch.testing.assert_close(mine.double(), exact, rtol=2e-5, atol=2e-5)
+
+
+@every
+def test_conditional_prediction_gives_the_conditional_velocity(formulation: Formulation) -> None:
+    """The velocity: p m_c + q x_t = signal' data + sigma' noise for every pair of data and noise."""
+    t, _, _ = triples()
+    generator = torch.Generator().manual_seed(1)
+    data, noise = torch.randn(2, len(t), 3, dtype=torch.float64, generator=generator)
+    x, m = formulation.x_t(data, noise, t), formulation.instantaneous_target(data, noise, t)
+    rates = formulation.path.signal_rate(t)[:, None], formulation.path.sigma_rate(t)[:, None]
+    torch.testing.assert_close(formulation.velocity(m, x, t), rates[0] * data + rates[1] * noise, rtol=1e-9, atol=1e-8)
+
+
+@on_shelf
+def test_a_jump_with_the_true_pair_lands_on_the_path(formulation: Formulation) -> None:
+    """Along one (data, noise) pair the conditional prediction is constant, so P m_c + Q x_t = x_r exactly."""
+    t, _, r = triples()
+    data, noise = torch.randn(2, len(t), 3, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    m = formulation.instantaneous_target(data, noise, t)
+    landed = formulation.jump(m, formulation.x_t(data, noise, t), t, r)
+    torch.testing.assert_close(landed, formulation.x_t(data, noise, r), rtol=1e-9, atol=1e-9)
+
+
+def test_published_closed_forms() -> None:
+    t, s, r = triples()
+    u, edm = FORMULATIONS["u_prediction"], FORMULATIONS["edm"]
+    torch.testing.assert_close(u.coefficients(t, r), (r - t, torch.ones_like(t)))
+    torch.testing.assert_close(u.field_gain(t, r), r - t)
+    torch.testing.assert_close(u.lam(t, s, r), (r - s) / (r - t))
+    now, then, rate = edm.path.sigma(t), edm.path.sigma(r), edm.path.sigma_rate(t)
+    torch.testing.assert_close(edm.coefficients(t, r), ((now - then) / now, then / now))
+    torch.testing.assert_close(edm.rates(t), (-rate / now, rate / now))
+    torch.testing.assert_close(edm.field_gain(t, r) * rate, (then - now) * now / then)
+    torch.testing.assert_close(EXTRA["linear-data"].coefficients(t, r), ((r - t) / (1 - t), (1 - r) / (1 - t)))
+    a_t, a_r = (CosinePath().signal(time) for time in (t, r))
+    b_t, b_r = (CosinePath().sigma(time) for time in (t, r))
+    torch.testing.assert_close(EXTRA["cosine-noise"].coefficients(t, r), (b_r - a_r * b_t / a_t, a_r / a_t))
+
+
+def test_start_grid_and_edm_numbers() -> None:
+    noise = torch.randn(5, 2, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(FORMULATIONS["edm"].start(noise), 80 * noise)
+    assert torch.equal(FORMULATIONS["u_prediction"].start(noise), noise)
+    torch.testing.assert_close(FORMULATIONS["edm"].unstart(FORMULATIONS["edm"].start(noise)), noise)
+    assert FORMULATIONS["edm"].grid(4).tolist() == [0, 0.25, 0.5, 0.75, 1]
+    with pytest.raises(ValueError, match="steps must be at least 1, given 0"):
+        FORMULATIONS["edm"].grid(0)
+
+
+def test_edm_preconditioner_is_the_published_one() -> None:
+    formulation = shelves.load("formulations", "edm", sigma_data=0.7)
+    c, t = formulation.preconditioner, torch.linspace(0, 1, 11, dtype=torch.float64)
+    sigma, scale = formulation.path.sigma(t), 0.7
+    torch.testing.assert_close(c.c_skip(t), scale**2 / (sigma**2 + scale**2))
+    torch.testing.assert_close(c.c_out(t), sigma * scale / (sigma**2 + scale**2).sqrt())
+    torch.testing.assert_close(c.c_in(t), (sigma**2 + scale**2) ** -0.5)
+    torch.testing.assert_close(c.c_noise(t), sigma.log() / 4)
+    torch.testing.assert_close(c.weight(t), (sigma**2 + scale**2) / (sigma * scale) ** 2)
+
+
+def test_edm_network_output_stays_of_unit_size_for_every_jump() -> None:
+    """The output required of the network, (m - c_skip x) / c_out, has rms at most 1.05 whatever the arrival."""
+    mixture, formulation = eight_gaussians(torch.float64), FORMULATIONS["edm"]
+    generator = torch.Generator().manual_seed(3)
+    levels = torch.tensor([80.0, 10.0, 1.0, 0.3], dtype=torch.float64)
+    for depart in formulation.path.time(levels):
+        data = mixture.draw(400, generator)
+        t = depart.expand(400)
+        x = formulation.x_t(data, torch.randn(400, 2, dtype=torch.float64, generator=generator), t)
+        for span in (0.0, 0.3, 1.0):
+            r = t + span * (1 - t)
+            gain, kept = (value[:, None] for value in formulation.coefficients(t, r))
+            jump = (mixture.integrate(formulation.path, x, t, r, 60) - kept * x) / gain
+            m = jump if span else mixture.instantaneous(formulation, x, t)
+            c = formulation.preconditioner
+            output = (m - c.c_skip(t)[:, None] * x) / c.c_out(t)[:, None]
+            assert output.square().mean().sqrt() <= 1.05
+
+
+@pytest.mark.parametrize("path", [KarrasPath(), CosinePath()])
+def test_velocity_wants_the_straight_path(path: Path) -> None:
+    with pytest.raises(ValueError, match="predicts='velocity' wants the LinearPath"):
+        Formulation(path, "velocity")
+
+
+def test_wrong_options_are_refused() -> None:
+    with pytest.raises(ValueError, match="sigma_data must be positive, given 0"):
+        Karras(KarrasPath(), 0.0)
