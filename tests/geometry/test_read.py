@@ -72,7 +72,11 @@ def is_sane(mesh: trimesh.Trimesh | trimesh.PointCloud) -> bool:
 
 
 def is_plain(mesh: trimesh.Trimesh) -> bool:
-    return mesh.vertices.dtype == np.float64 and mesh.faces.dtype.kind == "i" and not mesh.visual.defined
+    return (
+        mesh.vertices.dtype == np.float64
+        and mesh.faces.dtype.kind == "i"
+        and getattr(mesh.visual, "kind", None) is None
+    )
 
 
 # Real files
@@ -149,9 +153,10 @@ def test_classics_have_the_faces_and_extents_of_their_manifest(data_root: Path):
 def flattened_by_trimesh(path: Path) -> trimesh.Trimesh:
     scene = trimesh.load_scene(path, skip_materials=True, process=False)
     placed = [(scene.geometry[name], matrix) for matrix, name in map(scene.graph.get, scene.graph.nodes_geometry)]
-    return trimesh.util.concatenate(
+    flat: Any = trimesh.util.concatenate(
         [trimesh.Trimesh(part.vertices, part.faces, process=False).apply_transform(matrix) for part, matrix in placed]
     )
+    return flat
 
 
 def test_shapes_come_out_complete_and_where_trimesh_puts_them(data_root: Path, tmp_path: Path):
@@ -176,7 +181,8 @@ def test_box_comes_back_exactly(suffix: str, tmp_path: Path):
     path = tmp_path / f"box{suffix}"
     kind = suffix[1:].lower()
     if kind == "gltf":
-        for name, content in dict(BOX.scene().export(file_type="gltf")).items():
+        files: Any = BOX.scene().export(file_type="gltf")
+        for name, content in files.items():
             written(tmp_path, name, content)
         path = tmp_path / "model.gltf"
     else:
@@ -368,8 +374,8 @@ def ply(order: str, count: int, faces: list[list[int]], extra: str = "") -> byte
     """A binary PLY of the box's first vertices, a colour after each, and faces with a leading material."""
     mark = {"little": "<", "big": ">"}[order]
     head = (
-        f"ply\nformat binary_{order}_endian 1.0\ncomment x\nelement vertex {count}\nproperty float x\nproperty double y\n"
-        f"property float z\nproperty uchar red\nelement face {len(faces)}\nproperty short material\n"
+        f"ply\nformat binary_{order}_endian 1.0\ncomment x\nelement vertex {count}\nproperty float x\n"
+        f"property double y\nproperty float z\nproperty uchar red\nelement face {len(faces)}\nproperty short material\n"
         f"property list uchar uint vertex_index\n{extra}end_header\n"
     )
     points = b"".join(struct.pack(f"{mark}fdfB", *point, 7) for point in BOX.vertices[:count].tolist())
@@ -636,6 +642,14 @@ def test_glb_that_is_wrong_says_how(path: str, value: object, error: type[Except
 )
 def test_truncated_or_broken_gltf_says_how(name: str, data: bytes, error: type[Exception], found: str, tmp_path: Path):
     fails(written(tmp_path, name, data), error, found)
+
+
+def test_many_primitives_of_one_array_stop_at_the_limit(tmp_path: Path):
+    tree, chunk = box_tree()
+    tree["meshes"][0]["primitives"] *= 3000
+    path = written(tmp_path, "crowd.glb", glb(tree, chunk))
+    assert len(read_surface(path).faces) == 12 * 3000
+    fails(path, errors.MeshTooLarge, "scene of at most 500000 bytes", max_bytes=500_000)
 
 
 def test_many_instances_stop_at_the_limit(tmp_path: Path):
