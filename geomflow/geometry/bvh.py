@@ -44,15 +44,15 @@ class Bvh:
         return out.numpy()
 
 
-def _directions(count: int) -> np.ndarray:
-    """Directions spread over the sphere by the golden angle, turned off the axes so that they miss modelled edges."""
+def spread_directions(count: int) -> np.ndarray:
+    """Return directions (count, 3) spread over the sphere by the golden angle, turned so that they miss modelled edges."""
     k = np.arange(count) + 0.5
     height, angle = 1 - 2 * k / count, np.pi * (1 + np.sqrt(5)) * k + 0.377
     radius = np.sqrt(1 - height**2)
     return np.stack([radius * np.cos(angle), height, radius * np.sin(angle)], axis=1).astype(np.float32)
 
 
-RAYS = _directions(7)
+RAYS = spread_directions(7)
 
 
 @wp.kernel(enable_backward=False)

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Integer
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from geomflow.geometry.surface import SurfaceSamples
 
@@ -73,8 +73,8 @@ def match(a: Float[np.ndarray, "n 3"], b: Float[np.ndarray, "m 3"], workers: int
         ValueError: A set is empty, not (n, 3), or not finite.
     """
     a, b = checked_points("a", a), checked_points("b", b)
-    forward, forward_indices = cKDTree(b).query(a, workers=workers)
-    backward, backward_indices = cKDTree(a).query(b, workers=workers)
+    forward, forward_indices = _nearest(a, KDTree(b), workers)
+    backward, backward_indices = _nearest(b, KDTree(a), workers)
     return Matches(forward, backward, forward_indices, backward_indices)
 
 
@@ -160,3 +160,8 @@ def checked_points(name: str, points: Float[np.ndarray, "..."]) -> Float[np.ndar
     if not np.isfinite(points).all():
         raise ValueError(f"{name} must be finite, given NaN or infinite coordinates")
     return points
+
+
+def _nearest(points: np.ndarray, tree: KDTree, workers: int) -> tuple[np.ndarray, np.ndarray]:
+    distances, indices = tree.query(points, workers=workers)
+    return np.asarray(distances), np.asarray(indices)

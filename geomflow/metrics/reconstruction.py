@@ -91,7 +91,7 @@ def volumetric_iou(a: Solid, b: Solid, resolution: int = 128) -> float:
     union = np.count_nonzero(one | two)
     if not union:
         raise ValueError("IoU wants at least one solid with a node inside, given two empty ones")
-    return np.count_nonzero(one & two) / union
+    return float(np.count_nonzero(one & two) / union)
 
 
 def inside_mask(solid: Solid, resolution: int = 128) -> Bool[np.ndarray, "x y z"]:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Integer
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 from tqdm import tqdm
 
 LEAF_POINTS = 24
@@ -40,7 +40,7 @@ class _IndexedSets(NamedTuple):
     Neighbours in that order walk the same branches of another tree, which makes queries about twice as fast.
     """
 
-    trees: list[cKDTree]
+    trees: list[KDTree]
     points: np.ndarray
 
 
@@ -82,11 +82,11 @@ def _indexed(name: str, sets: np.ndarray) -> _IndexedSets:
     if not np.isfinite(sets).all():
         bad = np.flatnonzero(~np.isfinite(sets).all(axis=(1, 2)))
         raise ValueError(f"{name} must be finite, given NaN or infinite coordinates in shapes {bad[:5].tolist()}")
-    trees = [cKDTree(points, leafsize=LEAF_POINTS, compact_nodes=False) for points in sets]
+    trees = [KDTree(points, leafsize=LEAF_POINTS, compact_nodes=False) for points in sets]
     return _IndexedSets(trees, np.concatenate([tree.data[tree.indices] for tree in trees]))
 
 
-def _mean_distances(sets: _IndexedSets, trees: list[cKDTree], squared: bool, workers: int, bar: tqdm) -> np.ndarray:
+def _mean_distances(sets: _IndexedSets, trees: list[KDTree], squared: bool, workers: int, bar: tqdm) -> np.ndarray:
     """Mean (squared) distance (shapes, trees) from each shape's points to their nearest point in each tree."""
     means = np.empty((len(sets.trees), len(trees)))
     for column, tree in enumerate(trees):
@@ -130,7 +130,7 @@ def one_nearest_neighbour_accuracy(
         ValueError: The shapes do not fit together, there are fewer than two shapes, or a distance is not finite.
     """
     shares = _nearest_shares(pool_distances(d_gg, d_gr, d_rr))
-    return float(_accuracy(shares, _signs(len(shares), len(d_gg))))
+    return float(_accuracy(shares, _signs(len(shares), len(d_gg))[None])[0])
 
 
 def null_band(
@@ -270,7 +270,7 @@ def _nearest_shares(d_all: np.ndarray) -> np.ndarray:
 
 
 def _accuracy(shares: np.ndarray, signs: np.ndarray) -> np.ndarray:
-    """Mean share of nearest neighbours with the same label, for labels (n,) or many of them (draws, n).
+    """Mean share of nearest neighbours with the same label (draws,), for many labellings (draws, n).
 
     Two labels agree when their product is 1, so the agreement of i and j is (1 + s_i s_j) / 2.
     """
