@@ -73,7 +73,8 @@ class FlowMapLoss(nn.Module):
 
     def forward(self, batch: Batch, progress: float, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         """Return the loss of a batch with `data` and, if conditional, `condition`."""
-        return self.loss(batch["data"], batch.get("condition"), progress=progress, generator=generator)
+        loss, logs = self.loss(batch["data"], batch.get("condition"), progress=progress, generator=generator)
+        return loss, {name: float(value) for name, value in logs.items() if name != "loss"}
 
 
 def training(config: RunConfig, data: str | Path, device: str = "cpu") -> Training:

@@ -19,7 +19,7 @@ from torch import Tensor
 from geomflow import config as configs
 from geomflow.config import RunConfig
 from geomflow.errors import CheckpointError, ConfigError
-from geomflow.records import write_atomically
+from geomflow.files import write_atomically
 
 FORMAT = 1
 WEIGHTS, CONFIG, STATE = "model.safetensors", "config.json", "state/training.pt"

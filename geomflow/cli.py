@@ -74,9 +74,10 @@ def reconstruct(
         resolution: Samples per axis of the surface extraction.
     """
     from geomflow.geometry.read import read_surface
-    from geomflow.geometry.write import write_mesh
+    from geomflow.geometry.write import check_writable, write_mesh
     from geomflow.pipeline import Pipeline
 
+    check_writable(out)
     surface = read_surface(mesh)
     write_mesh(Pipeline.from_pretrained(model).reconstruct(surface, resolution), out)
     _say(f"wrote {out}")
@@ -91,9 +92,10 @@ def extract(grid: tyro.conf.Positional[Path], /, *, out: Path, level: float = 0.
         level: Distance of the extracted surface.
     """
     from geomflow.geometry.extract import extract_mesh
-    from geomflow.geometry.read import read_grid
-    from geomflow.geometry.write import write_mesh
+    from geomflow.geometry.read_grid import read_grid
+    from geomflow.geometry.write import check_writable, write_mesh
 
+    check_writable(out)
     write_mesh(extract_mesh(read_grid(grid), level=level), out)
     _say(f"wrote {out}")
 

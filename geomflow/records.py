@@ -6,7 +6,6 @@ recipe give the same bytes.
 """
 
 import json
-import os
 import struct
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -18,6 +17,7 @@ from jaxtyping import Float, Integer
 from safetensors import SafetensorError, safe_open
 
 from geomflow.errors import RecordError
+from geomflow.files import write_atomically
 
 SCHEMA = 1
 
@@ -138,17 +138,6 @@ def _header(path: Path, metadata: dict[str, str] | None) -> RecordHeader:
     if values.get("schema", 0) > SCHEMA:
         raise RecordError(f"{path}: schema {values['schema']} is newer than {SCHEMA}, the newest this geomflow reads")
     return RecordHeader(**values)
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write bytes under a temporary name beside `path`, then rename: readers see the old file or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_bytes(content)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 _EMPTY: dict[str, np.ndarray] = {

@@ -6,7 +6,7 @@ true sizes. Shading: a soft key light with shadows, ambient occlusion, a ground 
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, no_type_check
 
 import numpy as np
 import trimesh
@@ -14,7 +14,7 @@ import warp as wp
 from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw
 
-from geomflow.records import write_atomically
+from geomflow.files import write_atomically
 
 Rgb = tuple[float, float, float]
 Picture = UInt8[np.ndarray, "height width 3"]
@@ -142,12 +142,14 @@ def _to_bytes(light: np.ndarray) -> np.ndarray:
 
 
 @wp.func
+@no_type_check
 def _open(mesh: wp.uint64, point: wp.vec3, direction: wp.vec3, far: float):
     """Whether nothing stands within `far` of a point in a direction."""
     return not wp.mesh_query_ray_anyhit(mesh, point, direction, far)
 
 
 @wp.func
+@no_type_check
 def _lit(mesh: wp.uint64, point: wp.vec3, normal: wp.vec3, state: wp.uint32):
     """Share of a round lamp that a point sees, times the cosine of its light."""
     total = float(0.0)
@@ -160,6 +162,7 @@ def _lit(mesh: wp.uint64, point: wp.vec3, normal: wp.vec3, state: wp.uint32):
 
 
 @wp.func
+@no_type_check
 def _unoccluded(mesh: wp.uint64, point: wp.vec3, normal: wp.vec3, state: wp.uint32):
     """Cosine-weighted share of the hemisphere over a point that is free nearby."""
     free = float(0.0)
@@ -171,6 +174,7 @@ def _unoccluded(mesh: wp.uint64, point: wp.vec3, normal: wp.vec3, state: wp.uint
 
 
 @wp.kernel(enable_backward=False)
+@no_type_check
 def _shade(
     mesh: wp.uint64,
     normals: wp.array(dtype=wp.vec3),  # pyright: ignore

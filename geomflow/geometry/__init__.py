@@ -1,1 +1,32 @@
 """Geometry on the host: read, normalise, sample, measure distances, grid and extract; NumPy and Warp, never torch."""
+
+from geomflow.geometry.distance import SignedDistance, SignedDistanceField, signed_distance
+from geomflow.geometry.extract import extract_mesh
+from geomflow.geometry.frame import Normalized, Similarity, normalize
+from geomflow.geometry.grid import SdfGrid, sdf_grid
+from geomflow.geometry.read import read_mesh, read_surface
+from geomflow.geometry.read_grid import read_grid
+from geomflow.geometry.solid import SolidReport, keep_largest, solid_report
+from geomflow.geometry.surface import SurfaceSamples, sample_surface
+from geomflow.geometry.write import write_mesh
+
+__all__ = [
+    "Normalized",
+    "SdfGrid",
+    "SignedDistance",
+    "SignedDistanceField",
+    "Similarity",
+    "SolidReport",
+    "SurfaceSamples",
+    "extract_mesh",
+    "keep_largest",
+    "normalize",
+    "read_grid",
+    "read_mesh",
+    "read_surface",
+    "sample_surface",
+    "sdf_grid",
+    "signed_distance",
+    "solid_report",
+    "write_mesh",
+]

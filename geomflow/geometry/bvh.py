@@ -1,6 +1,6 @@
 """Bounding-volume queries on a mesh: closest distance and ray parity, as Warp kernels (CPU and CUDA)."""
 
-from typing import Any, cast
+from typing import Any, cast, no_type_check
 
 import numpy as np
 import warp as wp
@@ -56,6 +56,7 @@ RAYS = spread_directions(7)
 
 
 @wp.kernel(enable_backward=False)
+@no_type_check
 def _closest_distance(mesh: wp.uint64, points: wp.array(dtype=wp.vec3), distance: wp.array(dtype=wp.float32)):  # pyright: ignore
     i = wp.tid()
     query = wp.mesh_query_point_no_sign(mesh, points[i], 1.0e9)
@@ -64,6 +65,7 @@ def _closest_distance(mesh: wp.uint64, points: wp.array(dtype=wp.vec3), distance
 
 
 @wp.kernel(enable_backward=False)
+@no_type_check
 def _odd_crossings(
     mesh: wp.uint64,
     points: wp.array(dtype=wp.vec3),  # pyright: ignore

@@ -157,13 +157,22 @@ def _nodes(resolution: int, stride: int) -> np.ndarray:
 
 
 def _near(values: np.ndarray, reach: float) -> np.ndarray:
-    """Cells with a corner within reach of the surface."""
-    closest = np.abs(values)
+    """Cells with a corner within reach of the surface, or with corners on both sides of it.
+
+    The second happens far from any surface where a mesh is open: the sign changes across its holes.
+    """
+    closest, low, high = np.abs(values), values, values
     for axis in range(3):
-        low, high = [slice(None)] * 3, [slice(None)] * 3
-        low[axis], high[axis] = slice(None, -1), slice(1, None)
-        closest = np.minimum(closest[tuple(low)], closest[tuple(high)])
-    return closest <= reach
+        closest = np.minimum(*_neighbours(closest, axis))
+        low = np.minimum(*_neighbours(low, axis))
+        high = np.maximum(*_neighbours(high, axis))
+    return (closest <= reach) | ((low < 0) & (high >= 0))
+
+
+def _neighbours(values: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
+    """Values at the lower and at the upper end of every cell along an axis."""
+    count = values.shape[axis]
+    return values.take(range(count - 1), axis), values.take(range(1, count), axis)
 
 
 def _spread(cells: np.ndarray, nodes: np.ndarray, finer: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Solids: is a mesh one closed body that could be printed or simulated, and if not, why."""
 
 from dataclasses import asdict, dataclass
-from typing import Any, cast
+from typing import Any, cast, no_type_check
 
 import numpy as np
 import trimesh
@@ -129,12 +129,14 @@ def _volumes(vertices: np.ndarray, faces: np.ndarray, body: np.ndarray) -> np.nd
 
 
 @wp.func
+@no_type_check
 def _side(a: wp.vec3d, b: wp.vec3d, c: wp.vec3d, p: wp.vec3d):
     """Six times the signed volume of a tetrahedron: which side of the plane of a, b, c the point is on."""
     return wp.dot(wp.cross(b - a, c - a), p - a)
 
 
 @wp.func
+@no_type_check
 def _pierces(p: wp.vec3d, q: wp.vec3d, a: wp.vec3d, b: wp.vec3d, c: wp.vec3d):
     """Whether the open segment p q runs through the open triangle a b c."""
     if _side(a, b, c, p) * _side(a, b, c, q) >= wp.float64(0.0):
@@ -144,12 +146,14 @@ def _pierces(p: wp.vec3d, q: wp.vec3d, a: wp.vec3d, b: wp.vec3d, c: wp.vec3d):
 
 
 @wp.func
+@no_type_check
 def _cross(p0: wp.vec3d, p1: wp.vec3d, p2: wp.vec3d, q0: wp.vec3d, q1: wp.vec3d, q2: wp.vec3d):
     """Whether an edge of the first triangle pierces the second."""
     return _pierces(p0, p1, q0, q1, q2) or _pierces(p1, p2, q0, q1, q2) or _pierces(p2, p0, q0, q1, q2)
 
 
 @wp.kernel(enable_backward=False)
+@no_type_check
 def _count_crossings(
     mesh: wp.uint64,
     corners: wp.array(dtype=wp.vec3d),  # pyright: ignore

@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 import trimesh
 
-from geomflow.errors import MeshHasNoFaces
 from geomflow.geometry.distance import SignedDistanceField
 from geomflow.geometry.frame import normalize
 from geomflow.geometry.grid import sdf_grid
-from geomflow.geometry.read import read_mesh
+from geomflow.geometry.read import read_surface
 from geomflow.geometry.surface import sample_surface
 from geomflow.prep.recipe import Recipe
 from geomflow.prep.sources import Source, local_file
@@ -29,9 +28,7 @@ def make_record(source: Source, recipe: Recipe) -> ShapeRecord:
     """
     with local_file(source.path) as file:
         digest = hashlib.sha256(file.read_bytes()).hexdigest()
-        mesh = read_mesh(file)
-    if isinstance(mesh, trimesh.PointCloud):
-        raise MeshHasNoFaces(f"{source.path}: wanted a mesh with faces, found {len(mesh.vertices)} points only")
+        mesh = read_surface(file)
     arrays = sample(upright(mesh, source.up, source.yaw), recipe, seed=int(digest[:8], 16) + recipe.seed)
     header = RecordHeader(
         id=source.id,

@@ -11,5 +11,6 @@ def make() -> RunConfig:
         network=Item("grid_transformer"),
         formulation=Item("edm", {"sigma_data": 1.0}),
         objective=Item("semigroup"),
-        optimization=Optimization(steps=6000, batch_size=32, learning_rate=5e-4, ema=0.999),
+        times={"log_mean": -0.5},
+        optimization=Optimization(steps=6000, batch_size=32, learning_rate=5e-4, precision="bfloat16"),
     )

@@ -1,0 +1,128 @@
+"""Signed distances against exact primitives, whole and damaged."""
+
+import numpy as np
+import pytest
+import trimesh
+
+from geomflow.errors import MeshHasNoFaces
+from geomflow.geometry.distance import SignedDistanceField, signed_distance
+from geomflow.geometry.orient import orient
+from geomflow.geometry.primitives import Box, Capsule, Moved, RoundedCylinder, Sphere, Torus, Union
+from geomflow.geometry.surface import sample_surface
+
+SOLIDS = [Sphere(), Box(), Torus(), Capsule(), RoundedCylinder(), Moved(Sphere(0.3), (0.4, -0.2, 0.1))]
+FACETED = 2e-4  # how far the test meshes are from the smooth solids
+
+
+def near_surface(mesh: trimesh.Trimesh, count: int, seed: int) -> np.ndarray:
+    points = sample_surface(mesh, count, seed).points
+    return points + np.random.default_rng(seed).normal(0, 0.02, points.shape)
+
+
+def wrong_signs(solid, field: SignedDistanceField, points: np.ndarray) -> np.ndarray:
+    exact = solid(points)
+    return (np.sign(field(points).distance) != np.sign(exact)) & (np.abs(exact) > FACETED)
+
+
+@pytest.mark.parametrize("solid", SOLIDS, ids=lambda solid: type(solid).__name__)
+def test_distance_is_exact_and_no_sign_is_wrong_on_closed_meshes(solid):
+    mesh = solid.mesh()
+    points = np.vstack([np.random.default_rng(0).uniform(-1, 1, (4000, 3)), near_surface(mesh, 4000, 1)])
+    field = SignedDistanceField(mesh)
+    assert np.abs(field(points).distance - solid(points)).max() < FACETED
+    assert not wrong_signs(solid, field, points).any()
+
+
+@pytest.mark.parametrize("solid", [Sphere(), Torus(), RoundedCylinder()], ids=lambda solid: type(solid).__name__)
+def test_five_percent_of_the_faces_missing_costs_half_a_percent_of_the_signs_and_confidence_knows(solid):
+    mesh = solid.mesh()
+    keep = np.random.default_rng(2).random(len(mesh.faces)) > 0.05
+    field = SignedDistanceField(trimesh.Trimesh(mesh.vertices, mesh.faces[keep], process=False))
+    points = near_surface(mesh, 20_000, 3)
+    wrong = wrong_signs(solid, field, points)
+    doubtful = field(points).confidence < 0.5
+    assert wrong.mean() <= 0.005
+    assert doubtful[wrong].mean() >= 0.5 if wrong.any() else True
+    assert doubtful.mean() < 0.02  # confidence that doubts everything would be worthless
+
+
+@pytest.mark.parametrize("flipped", [0.2, 1.0], ids=["a fifth of the faces flipped", "inside out"])
+def test_orientation_of_the_file_does_not_matter(flipped):
+    mesh = Torus().mesh()
+    flip = np.random.default_rng(4).random(len(mesh.faces)) < flipped
+    faces = np.where(flip[:, None], mesh.faces[:, ::-1], mesh.faces)
+    field = SignedDistanceField(trimesh.Trimesh(mesh.vertices, faces, process=False))
+    assert not wrong_signs(Torus(), field, near_surface(mesh, 5000, 5)).any()
+
+
+def test_unwelded_triangles_are_the_same_surface():
+    mesh = Box().mesh()
+    soup = trimesh.Trimesh(mesh.triangles.reshape(-1, 3), np.arange(36).reshape(12, 3), process=False)
+    points = np.random.default_rng(6).uniform(-1, 1, (2000, 3))
+    np.testing.assert_array_equal(signed_distance(soup, points).distance, signed_distance(mesh, points).distance)
+
+
+def test_overlapping_bodies_are_their_union():
+    union = Union(Box((0.3, 0.3, 0.3)), Moved(Box((0.2, 0.2, 0.5)), (0.1, 0.0, 0.3)))
+    points = np.random.default_rng(7).uniform(-1, 1, (5000, 3))
+    exact = union(points)
+    outside = exact > 0
+    for walls in (True, False):
+        found = SignedDistanceField(union.mesh(), internal_walls=walls)(points).distance
+        np.testing.assert_allclose(found[outside], exact[outside], atol=1e-6)
+        assert (found[~outside] < 0).all()
+
+
+def test_buried_walls_do_not_count_as_boundary_when_asked():
+    inner = Box((0.2, 0.2, 0.2))
+    nested = trimesh.util.concatenate([Box((0.6, 0.6, 0.6)).mesh(), inner.mesh()])
+    at_inner_wall = np.array([[0.2, 0.0, 0.0]])
+    assert signed_distance(nested, at_inner_wall).distance[0] == pytest.approx(0.0, abs=1e-6)
+    solid = SignedDistanceField(nested, internal_walls=False)
+    assert solid(at_inner_wall).distance[0] == pytest.approx(-0.4, abs=1e-6)
+    assert solid.boundary().area == pytest.approx(6 * 1.2**2)
+
+
+def test_a_cavity_that_faces_inward_is_outside_and_an_inverted_body_is_not():
+    shell = Box((0.6, 0.6, 0.6)).mesh()
+    hole = Box((0.2, 0.2, 0.2)).mesh()
+    hole.invert()
+    assert signed_distance(trimesh.util.concatenate([shell, hole]), np.zeros((1, 3))).distance[0] > 0
+    apart = Moved(Box((0.2, 0.2, 0.2)), (2.0, 0.0, 0.0)).mesh()
+    apart.invert()
+    assert signed_distance(trimesh.util.concatenate([shell, apart]), np.array([[2.0, 0, 0]])).distance[0] < 0
+
+
+def test_orient_makes_every_manifold_edge_agree():
+    mesh = Sphere().mesh()
+    flip = np.random.default_rng(8).random(len(mesh.faces)) < 0.5
+    faces = np.where(flip[:, None], mesh.faces[:, ::-1], mesh.faces)
+    oriented = orient(trimesh.Trimesh(mesh.vertices, faces, process=False))
+    assert oriented.is_winding_consistent
+    assert oriented.volume == pytest.approx(mesh.volume)
+
+
+def test_a_moebius_strip_has_no_orientation_and_is_left_alone():
+    angle = np.linspace(0, 2 * np.pi, 40, endpoint=False)
+    rims = [np.stack([(1 + w * np.cos(angle / 2)) * np.cos(angle), (1 + w * np.cos(angle / 2)) * np.sin(angle),
+                      w * np.sin(angle / 2)], axis=1) for w in (-0.3, 0.3)]
+    here, there = np.arange(40), np.roll(np.arange(40), -1)
+    other_here, other_there = here + 40, there + 40
+    there, other_there = np.where(there == 0, 40, there), np.where(other_there == 40, 0, other_there)
+    faces = np.vstack([np.stack([here, there, other_here], 1), np.stack([there, other_there, other_here], 1)])
+    strip = trimesh.Trimesh(np.vstack(rims), faces, process=False)
+    assert orient(strip).area == pytest.approx(strip.area)
+
+
+def test_a_large_offset_costs_no_accuracy():
+    points = np.random.default_rng(9).uniform(-1, 1, (500, 3))
+    far = np.array([1e4, -2e4, 3e4])
+    moved = trimesh.Trimesh(Box().mesh().vertices + far, Box().mesh().faces, process=False)
+    np.testing.assert_allclose(signed_distance(moved, points + far).distance, Box()(points), atol=1e-5)
+
+
+def test_bad_input_is_named():
+    with pytest.raises(MeshHasNoFaces, match="without any"):
+        SignedDistanceField(trimesh.Trimesh())
+    with pytest.raises(ValueError, match="points must be finite"):
+        signed_distance(Box().mesh(), np.array([[np.nan, 0, 0]]))

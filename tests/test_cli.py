@@ -1,0 +1,123 @@
+"""The command line as a user meets it: exit codes, one-line errors, and each verb's result."""
+
+import json
+
+import numpy as np
+import pytest
+
+from geomflow import shelves
+from geomflow.cli import VERBS, main
+from geomflow.geometry.grid import dense
+from geomflow.geometry.primitives import Box, Sphere, Torus
+from geomflow.geometry.read import read_mesh
+
+
+def run(capsys, *arguments: str) -> tuple[int, str, str]:
+    try:
+        code = main(arguments)
+    except SystemExit as stop:
+        code = int(stop.code or 0)
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_explains_itself(verb, capsys):
+    code, out, _ = run(capsys, verb, "--help")
+    assert code == 0
+    assert f"usage: geomflow {verb}" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        ((), 2, "Expected one of {generate, prep"),
+        (("generate", "--cont", "3"), 2, "Unrecognized options: --cont"),
+        (("generate", "--count", "few"), 2, "Error parsing --count"),
+        (("generate", "--what.ever", "3"), 2, "unknown option --what.ever"),
+        (("generate", "--count", "0"), 1, "count and steps must be at least 1"),
+        (("generate", "no-such-model"), 1, "no-such-model: neither a checkpoint folder nor an embedded model"),
+        (("list", "cupboards"), 2, "invalid choice 'cupboards'"),
+        (("train", "nothing", "--data", "x", "--out", "y"), 1, "unknown preset 'nothing': the presets are sdf_"),
+        (("train", "sdf_autoencoder", "--data", "nowhere", "--out", "nowhere/run"), 1, "nowhere: not a dataset folder"),
+        (("train", "sdf_autoencoder", "--data", "x", "--out", "y", "--optimization.steps", "?"), 1, "must be int"),
+        (("prep", "nowhere", "out"), 1, "nowhere: wanted a folder"),
+        (("extract", "nowhere.npy", "--out", "a.ply"), 1, "nowhere.npy"),
+        (("reconstruct", "chairs", "nowhere.ply", "--out", "a.ply"), 1, "nowhere.ply"),
+    ],
+)
+def test_mistakes_get_one_line_and_the_right_exit_code(arguments, code, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found, _, err = run(capsys, *arguments)
+    assert found == code
+    assert message in err
+    assert err.startswith("geomflow: ")
+    assert err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("shelf", shelves.SHELVES)
+def test_list_names_the_files_of_a_shelf(shelf, capsys):
+    code, out, _ = run(capsys, "list", shelf)
+    assert code == 0
+    assert out.split() == shelves.names(shelf)
+
+
+def test_extract_reads_arrays_and_writes_meshes(capsys, tmp_path):
+    np.save(tmp_path / "ball.npy", dense(Sphere(0.7), 48).values)
+    code, _, _ = run(capsys, "extract", str(tmp_path / "ball.npy"), "--out", str(tmp_path / "ball.obj"))
+    assert code == 0
+    mesh = read_mesh(tmp_path / "ball.obj")
+    assert mesh.volume == pytest.approx(4 / 3 * np.pi * 0.7**3, rel=5e-3)
+    np.save(tmp_path / "empty.npy", np.ones((8, 8, 8)))
+    code, _, err = run(capsys, "extract", str(tmp_path / "empty.npy"), "--out", str(tmp_path / "no.ply"))
+    assert (code, "no surface at level 0.0" in err) == (1, True)
+    assert not (tmp_path / "no.ply").exists()
+
+
+def test_the_river_from_meshes_to_meshes(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "meshes").mkdir()
+    for i, solid in enumerate((Box(), Sphere(), Torus(), Box((0.3, 0.6, 0.7)))):
+        solid.mesh().export(f"meshes/{i}.ply")
+    assert run(capsys, "prep", "meshes", "set", "--resolution", "16")[0] == 0
+    tiny = ["--encoder.resolution", "16", "--encoder.widths", "[16, 16, 16]", "--encoder.latent_channels", "2"]
+    brief = ["--optimization.steps", "3", "--optimization.batch_size", "2", "--optimization.precision", "float32"]
+    base = ["--data", "set", *brief]
+    assert run(capsys, "train", "sdf_autoencoder", "--out", "ae", *base, *tiny)[0] == 0
+    small = ["--network.width", "32", "--network.depth", "1", "--network.heads", "2"]
+    assert run(capsys, "train", "sdf_flow_map", "--out", "fm", "--pretrained_encoder", "ae", *base, *small)[0] == 0
+    assert json.loads((tmp_path / "fm" / "config.json").read_text())["config"]["encoder"]["resolution"] == 16
+    code, out, _ = run(capsys, "generate", "fm", "--count", "2", "--resolution", "32", "--out", "made")
+    assert code == 0
+    assert "2 shapes in 2 steps" in out
+    about = json.loads((tmp_path / "made" / "generation.json").read_text())
+    assert about["model"] == "fm"
+    assert len(about["shapes"]) == 2
+
+
+def test_reconstruct_writes_the_mesh_in_its_own_frame(capsys, tmp_path):
+    mesh = Box((0.5, 0.4, 0.45)).mesh().apply_scale(10).apply_translation((5, 0, 0))
+    mesh.export(tmp_path / "box.ply")
+    code, _, _ = run(
+        capsys, "reconstruct", "chairs", str(tmp_path / "box.ply"), "--out", str(tmp_path / "out.stl"), "--resolution", "48"
+    )
+    assert code == 0
+    np.testing.assert_allclose(read_mesh(tmp_path / "out.stl").centroid, mesh.centroid, atol=2.0)
+
+
+def test_prep_that_lost_a_mesh_says_so(capsys, tmp_path):
+    (tmp_path / "in").mkdir()
+    Box().mesh().export(tmp_path / "in" / "box.ply")
+    (tmp_path / "in" / "bad.ply").write_text("no")
+    code, out, err = run(capsys, "prep", str(tmp_path / "in"), str(tmp_path / "out"), "--resolution", "0")
+    assert code == 1
+    assert "1 records made, 0 kept from before, 1 failed" in out
+    assert "1 meshes failed" in err
+
+
+def test_the_doctor_finds_working_kernels(capsys):
+    code, out, _ = run(capsys, "doctor")
+    assert code == 0
+    assert "distance kernels: work" in out
+    assert "rendering: works" in out

@@ -1,0 +1,111 @@
+"""The embedded model: same seed same shape, alone or in a batch; solids; files that are whole."""
+
+import json
+
+import numpy as np
+import pytest
+import trimesh
+
+from geomflow.geometry.distance import SignedDistanceField
+from geomflow.geometry.primitives import Box, Moved, Union
+from geomflow.geometry.read import read_mesh
+from geomflow.metrics import volumetric_iou
+from geomflow.pipeline import Pipeline, Shape, Generation, pretrained_names, save_generation
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> Pipeline:
+    return Pipeline.from_pretrained("chairs")
+
+
+@pytest.fixture(scope="module")
+def result(pipeline) -> Generation:
+    return pipeline(count=3, steps=2, seed=10, resolution=64)
+
+
+def stool() -> trimesh.Trimesh:
+    """A plain seat on four legs: nothing the model was trained on."""
+    solid = Moved(Box((0.5, 0.06, 0.5)), (0.0, 0.1, 0.0))
+    for x in (-0.42, 0.42):
+        for z in (-0.42, 0.42):
+            solid = Union(solid, Moved(Box((0.07, 0.45, 0.07)), (x, -0.35, z)))
+    return solid.mesh()
+
+
+def test_the_default_model_is_there():
+    assert "chairs" in pretrained_names()
+
+
+def test_a_shape_depends_on_its_seed_alone(pipeline, result):
+    alone = pipeline(count=1, steps=2, seed=12, resolution=64)
+    np.testing.assert_allclose(alone.latents[0], result.latents[2], atol=1e-4)
+    assert alone.shapes[0].seed == result.shapes[2].seed == 12
+    assert alone.meshes[0].volume == pytest.approx(result.meshes[2].volume, rel=1e-3)
+    assert not np.allclose(result.latents[0], result.latents[1], atol=0.1)
+
+
+def test_shapes_are_closed_bodies_inside_the_frame(result):
+    for shape in result.shapes:
+        assert shape.report is not None
+        assert shape.report.watertight
+        assert shape.report.volume > 0
+        assert np.abs(shape.mesh.bounds).max() < 1.05
+        assert shape.as_dict()["passes"] == (not shape.as_dict()["reasons"])
+
+
+def test_steps_is_an_argument_of_the_same_weights(pipeline, result):
+    one, four = (pipeline.sample_latents(3, steps=steps, seed=10) for steps in (1, 4))
+    reference = pipeline.sample_latents(3, steps=32, seed=10, ode=True)
+    spread = reference.std()
+    assert (one - result.latents).square().mean().sqrt() < spread  # the same shapes, not three unrelated ones
+    assert (four - reference).square().mean() < (one.roll(1, 0) - reference).square().mean()
+
+
+def test_reconstruction_keeps_a_stool_in_its_own_frame(pipeline):
+    mesh = stool().apply_scale(7.0).apply_translation((3.0, -2.0, 1.0))
+    found = pipeline.reconstruct(mesh, resolution=64)
+    np.testing.assert_allclose(found.bounds, mesh.bounds, atol=0.5)
+    undo = lambda points: points * 7.0 / 1.0 + np.array([3.0, -2.0, 1.0])  # noqa: E731
+    inside = [SignedDistanceField(body) for body in (mesh, found)]
+    iou = volumetric_iou(*(lambda points, body=body: body(undo(points)).distance for body in inside), resolution=48)
+    assert iou > 0.6
+
+
+def test_files_are_written_whole(result, tmp_path):
+    save_generation(result, tmp_path / "out", "ply")
+    about = json.loads((tmp_path / "out" / "generation.json").read_text())
+    assert (about["count"], about["steps"], about["nfe"]) == (3, 2, 2)
+    assert [shape["seed"] for shape in about["shapes"]] == [10, 11, 12]
+    names = sorted(file.name for file in (tmp_path / "out").iterdir())
+    assert names == ["0000.ply", "0001.ply", "0002.ply", "generation.json", "preview.png"]
+    mesh = read_mesh(tmp_path / "out" / "0001.ply")
+    assert mesh.volume == pytest.approx(result.meshes[1].volume, rel=1e-4)
+
+
+@pytest.mark.parametrize("file_format", ["obj", "glb", "stl"])
+def test_every_format_reads_back(result, tmp_path, file_format):
+    save_generation(result, tmp_path, file_format)
+    mesh = read_mesh(tmp_path / f"0000.{file_format}")
+    assert mesh.area == pytest.approx(result.meshes[0].area, rel=1e-4)
+
+
+def test_a_full_disk_leaves_nothing_half_written(result, tmp_path, monkeypatch):
+    def full(*_args, **_options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("geomflow.viz.save_png", full)
+    with pytest.raises(OSError, match="No space left"):
+        save_generation(result, tmp_path / "out")
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_shape_without_surface_is_listed_with_its_reason(tmp_path):
+    empty = Generation([Shape(0, trimesh.Trimesh(), problem="no surface")], 2, 2, {}, np.zeros(1))
+    save_generation(empty, tmp_path)
+    entry = json.loads((tmp_path / "generation.json").read_text())["shapes"][0]
+    assert (entry["passes"], entry["reasons"], entry["file"]) == (False, ["no surface"], "")
+
+
+def test_bad_counts_are_named(pipeline):
+    with pytest.raises(ValueError, match="count and steps must be at least 1, given 0 and 2"):
+        pipeline(count=0)

@@ -1,0 +1,190 @@
+"""Training and checkpoints: bit-exact resume, averages, budgets, and clear ends."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from geomflow import checkpoint
+from geomflow.config import Item, Optimization, RunConfig
+from geomflow.errors import CheckpointError, ConfigError, TrainingError
+from geomflow.geometry.primitives import Box, Sphere, Torus
+from geomflow.pipeline import Pipeline
+from geomflow.prep.recipe import Recipe
+from geomflow.prep.runner import prepare
+from geomflow.train import Ema, data_order, learning_rate, train
+
+QUICK = Optimization(steps=6, batch_size=2, warmup=2, save_every=3)
+AUTOENCODER = RunConfig(
+    task="autoencoder",
+    dataset=Item("sdf_samples", {"points": 96, "shift": 1}),
+    encoder=Item("grid_autoencoder", {"resolution": 16, "widths": [16, 16, 16], "latent_channels": 2}),
+    optimization=QUICK,
+)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("meshes")
+    for i, solid in enumerate((Box(), Sphere(), Torus(), Box((0.4, 0.8, 0.6)))):
+        solid.mesh().export(folder / f"{i}.ply")
+    recipe = Recipe(resolution=16, surface_points=10, volume_points=200, near_points=200)
+    prepare(folder, folder / "set", recipe, progress=False)
+    return folder / "set"
+
+
+@pytest.fixture(scope="module")
+def autoencoder_run(data, tmp_path_factory) -> Path:
+    return train(AUTOENCODER, data, tmp_path_factory.mktemp("runs") / "autoencoder", progress=False)
+
+
+def flow_config(encoder: Path) -> RunConfig:
+    network = Item("grid_transformer", {"width": 32, "depth": 1, "heads": 2})
+    return RunConfig(
+        task="flow_map",
+        dataset=Item("latents"),
+        pretrained_encoder=str(encoder),
+        network=network,
+        formulation=Item("edm", {"sigma_data": 1.0}),
+        optimization=QUICK,
+    )
+
+
+def same_weights(one: Path, two: Path) -> bool:
+    a, b = checkpoint.load(one).weights, checkpoint.load(two).weights
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.mark.parametrize("task", ["autoencoder", "flow_map"])
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(task, data, autoencoder_run, tmp_path):
+    config = AUTOENCODER if task == "autoencoder" else flow_config(autoencoder_run)
+    whole = train(config, data, tmp_path / "whole", progress=False)
+    stopped = Stopped(config, data, tmp_path / "parts", after=4)
+    with pytest.raises(KeyboardInterrupt):
+        stopped.run()
+    parts = train(config, data, tmp_path / "parts", resume=True, progress=False)
+    assert same_weights(whole, parts)
+    rows = [[json.loads(line)["loss"] for line in (run / "log.jsonl").open()] for run in (whole, parts)]
+    assert rows[0] == rows[1]
+    assert len(rows[0]) == QUICK.steps
+
+
+class Stopped:
+    """A run that is interrupted, as by Ctrl-C, when it draws the data of a certain step."""
+
+    def __init__(self, config: RunConfig, data: Path, out: Path, after: int) -> None:
+        self.arguments, self.after = (config, data, out), after
+
+    def run(self) -> None:
+        def interrupt(count, options, step):
+            if step == self.after:
+                raise KeyboardInterrupt
+            return data_order(count, options, step)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("geomflow.train.data_order", interrupt)
+            train(*self.arguments, progress=False)
+
+
+def test_training_lowers_the_loss_of_an_autoencoder(data, tmp_path):
+    longer = replace(AUTOENCODER, optimization=replace(QUICK, steps=60, learning_rate=3e-3, batch_size=4))
+    out = train(longer, data, tmp_path / "run", progress=False)
+    errors = [json.loads(line)["error"] for line in (out / "log.jsonl").open()]
+    assert sum(errors[-5:]) < 0.7 * sum(errors[:5])
+
+
+def test_a_time_budget_stops_early_and_leaves_a_run_to_resume(data, tmp_path):
+    out = train(AUTOENCODER, data, tmp_path / "run", minutes=0.0, progress=False)
+    assert checkpoint.load(out).facts["step"] == 0
+    train(AUTOENCODER, data, out, resume=True, progress=False)
+    assert checkpoint.load(out).facts["step"] == QUICK.steps
+
+
+def test_every_pass_over_the_data_sees_every_shape_once():
+    options = replace(QUICK, batch_size=3)
+    seen = torch.cat([data_order(12, options, step) for step in range(4)])
+    assert sorted(seen.tolist()) == list(range(12))
+    again = torch.cat([data_order(12, options, step) for step in range(4, 8)])
+    assert seen.tolist() != again.tolist()
+
+
+def test_the_average_follows_its_closed_form():
+    module = nn.Linear(1, 1, bias=False)
+    nn.init.constant_(module.weight, 1.0)
+    ema = Ema(module, decay=0.9)
+    nn.init.constant_(module.weight, 2.0)
+    for _ in range(5):
+        ema.update(module, step=10_000)
+    assert ema.average["weight"].item() == pytest.approx(2 - 0.9**5)
+
+
+def test_the_schedule_warms_up_and_ends_at_zero():
+    options = Optimization(steps=100, warmup=10)
+    assert learning_rate(0, options) == pytest.approx(0.1)
+    assert learning_rate(9, options) == pytest.approx(1.0, abs=0.03)
+    assert learning_rate(50, options) == pytest.approx(0.5)
+    assert learning_rate(100, options) == pytest.approx(0.0)
+
+
+def test_a_loss_that_is_no_number_stops_with_step_seed_and_last_checkpoint(data, tmp_path):
+    wild = replace(AUTOENCODER, optimization=replace(QUICK, learning_rate=1e30, warmup=1, clip=1e30))
+    with pytest.raises(TrainingError, match=r"at step \d \(seed 0\); the last good checkpoint in .*run is of step \d"):
+        train(wild, data, tmp_path / "run", progress=False)
+
+
+def test_runs_are_not_overwritten_and_not_mixed(data, autoencoder_run, tmp_path):
+    with pytest.raises(CheckpointError, match="holds a run already; go on with --resume"):
+        train(AUTOENCODER, data, autoencoder_run, progress=False)
+    with pytest.raises(CheckpointError, match="nothing to resume"):
+        train(AUTOENCODER, data, tmp_path / "new", resume=True, progress=False)
+    other = replace(AUTOENCODER, dataset=Item("sdf_samples", {"points": 95}))
+    with pytest.raises(CheckpointError, match="another configuration"):
+        train(other, data, autoencoder_run, resume=True, progress=False)
+    with pytest.raises(ConfigError, match="pretrained_encoder FOLDER"):
+        train(RunConfig(task="flow_map", dataset=Item("latents")), data, tmp_path / "new", progress=False)
+
+
+def test_damaged_checkpoints_are_named(autoencoder_run, tmp_path):
+    def copy(name: str) -> Path:
+        Pipeline.from_pretrained(autoencoder_run).save_pretrained(tmp_path / name)
+        return tmp_path / name
+
+    with pytest.raises(CheckpointError, match="neither a checkpoint folder nor an embedded model"):
+        Pipeline.from_pretrained(tmp_path / "nowhere")
+    cut = copy("cut") / checkpoint.WEIGHTS
+    cut.write_bytes(cut.read_bytes()[:-10])
+    with pytest.raises(CheckpointError, match=r"model.safetensors: truncated"):
+        Pipeline.from_pretrained(tmp_path / "cut")
+    newer = copy("newer") / checkpoint.CONFIG
+    newer.write_text(json.dumps({**json.loads(newer.read_text()), "format": 99}))
+    with pytest.raises(CheckpointError, match="format 99 is newer"):
+        Pipeline.from_pretrained(tmp_path / "newer")
+    (copy("half") / checkpoint.CONFIG).write_text('{"format": 1, "con')
+    with pytest.raises(CheckpointError, match=r"config.json: truncated"):
+        Pipeline.from_pretrained(tmp_path / "half")
+    (copy("lost") / checkpoint.WEIGHTS).unlink()
+    with pytest.raises(CheckpointError, match=r"model.safetensors: no such file"):
+        Pipeline.from_pretrained(tmp_path / "lost")
+    swapped = copy("swapped") / checkpoint.CONFIG
+    swapped.write_text(swapped.read_text().replace('"latent_channels": 2', '"latent_channels": 3'))
+    with pytest.raises(CheckpointError, match="does not fit its configuration: size mismatch"):
+        Pipeline.from_pretrained(tmp_path / "swapped")
+
+
+def test_an_autoencoder_does_not_generate(autoencoder_run):
+    with pytest.raises(CheckpointError, match="has no flow map"):
+        Pipeline.from_pretrained(autoencoder_run)()
+
+
+def test_latents_are_standardised_and_saved_with_the_model(data, autoencoder_run, tmp_path):
+    out = train(flow_config(autoencoder_run), data, tmp_path / "flow", progress=False)
+    weights = checkpoint.load(out).weights
+    assert (weights["scale.std"] != 1).all()
+    pipeline = Pipeline.from_pretrained(out)
+    shapes = pipeline.sample_latents(3, steps=2, seed=5)
+    torch.testing.assert_close(pipeline.sample_latents(1, steps=2, seed=7)[0], shapes[2])
+    pipeline.save_pretrained(tmp_path / "copy")
+    assert same_weights(out, tmp_path / "copy")
