@@ -1,1 +1,1 @@
-"""Recipes: where the meshes of known sources are, with their ids, splits, axes and terms; geomflow.prep does the work."""
+"""Recipes: where the meshes of known sources are, their ids, splits, axes and terms; geomflow.prep does the work."""

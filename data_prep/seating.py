@@ -20,7 +20,7 @@ logger = logging.getLogger("geomflow")
 CLASSES = ("chair", "office_chair", "bar_chair", "armchair", "stool", "bench")
 FREE = ("", "CC0-1.0")
 CREDITED = ("CC-BY-3.0", "CC-BY-3.0-US")
-COLUMNS = ("id", "path", "class", "split", "up", "yaw", "license", "creator")
+COLUMNS: tuple[str, ...] = ("id", "path", "class", "split", "up", "yaw", "license", "creator")
 
 
 def rows(data: Path) -> Iterator[dict[str, str]]:

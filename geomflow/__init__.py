@@ -1,6 +1,11 @@
 """geomflow: meshes to signed distance fields to few-step generators, and back to meshes."""
 
 import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from geomflow.pipeline import Pipeline
+    from geomflow.records import ShapeRecord
 
 __version__ = "0.1.0"
 

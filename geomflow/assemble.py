@@ -1,4 +1,4 @@
-"""The only place where configuration becomes objects: shelves on one side, modules ready to train or generate on the other."""
+"""The only place where configuration becomes objects: modules ready to train or to generate."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -122,7 +122,7 @@ def restore(folder: str | Path, device: str = "cpu") -> tuple[ShapeModel, checkp
     return model.to(device).eval().requires_grad_(False), saved
 
 
-def _build(shelf: str, item: Item, **given: Any) -> Any:  # noqa: ANN401 - whatever the shelf makes
+def _build(shelf: str, item: Item, **given: Any) -> Any:
     return shelves.load(shelf, item.name, **{**given, **item.options})
 
 

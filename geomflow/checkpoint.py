@@ -1,8 +1,8 @@
 """Checkpoints: weights and the configuration that made them, in a folder that is written whole or not at all.
 
-    model.safetensors   averaged weights, what generation uses
-    config.json         format version, configuration, facts (steps done, the data's counts)
-    state/training.pt   raw weights, optimiser and averages, only needed to resume
+model.safetensors   averaged weights, what generation uses
+config.json         format version, configuration, facts (steps done, the data's counts)
+state/training.pt   raw weights, optimiser and averages, only needed to resume
 """
 
 import io

@@ -36,7 +36,7 @@ def generate(
     steps: int = 2,
     seed: int = 0,
     out: Path = Path("out/generate"),
-    format: MeshFormat = "ply",  # noqa: A002 - the flag's name
+    format: MeshFormat = "ply",
     resolution: int = 128,
     device: Device = "cpu",
 ) -> None:
@@ -101,7 +101,7 @@ def extract(grid: tyro.conf.Positional[Path], /, *, out: Path, level: float = 0.
 
 
 def prep(
-    input: tyro.conf.Positional[Path],  # noqa: A002 - the argument's name
+    input: tyro.conf.Positional[Path],
     out: tyro.conf.Positional[Path],
     /,
     *,

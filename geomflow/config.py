@@ -97,7 +97,7 @@ def from_dict(tables: Mapping[str, Any]) -> RunConfig:
         raise ConfigError(f"task must be 'autoencoder' or 'flow_map', not {tables.get('task')!r}")
     if "dataset" not in tables:
         raise ConfigError("the run has no [dataset] table with a name")
-    values = {key: _item(key, value) if key in _ITEMS else value for key, value in tables.items()}
+    values: dict[str, Any] = {key: _item(key, value) if key in _ITEMS else value for key, value in tables.items()}
     if "optimization" in values:
         values["optimization"] = _optimization(values["optimization"])
     return RunConfig(**values)
@@ -148,13 +148,13 @@ def override(config: RunConfig, changes: Mapping[str, str]) -> RunConfig:
 _ITEMS = ("dataset", "encoder", "network", "formulation", "objective")
 
 
-def _plain(value: Any) -> Any:  # noqa: ANN401 - configuration values are any JSON value
+def _plain(value: Any) -> Any:
     if isinstance(value, Item):
         return value.as_dict()
     return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
 
 
-def _item(section: str, table: Any) -> Item:  # noqa: ANN401
+def _item(section: str, table: Any) -> Item:
     if isinstance(table, str):
         return Item(table)
     if not isinstance(table, Mapping) or not isinstance(table.get("name"), str):
@@ -186,7 +186,7 @@ def _check_keys(where: str, table: Mapping[str, Any], wanted: type) -> None:
         raise ConfigError(f"{where} has no setting {unknown[0]!r}; it has {', '.join(known)}")
 
 
-def _value(text: str) -> Any:  # noqa: ANN401
+def _value(text: str) -> Any:
     """A command-line value read as TOML, or as the bare word it is."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
@@ -194,6 +194,6 @@ def _value(text: str) -> Any:  # noqa: ANN401
         return text
 
 
-def _toml(value: Any) -> str:  # noqa: ANN401
+def _toml(value: Any) -> str:
     """JSON's spelling of numbers, strings, booleans and lists is TOML's too."""
     return json.dumps(value)

@@ -45,9 +45,9 @@ def _torch_devices() -> str:
 
 
 def _warp_devices() -> str:
-    import warp
+    from geomflow.geometry.warp_runtime import wp
 
-    return f"warp devices: {', '.join(str(device) for device in warp.get_devices())}"
+    return f"warp devices: {', '.join(str(device) for device in wp.get_devices())}"
 
 
 def _kernels() -> str:

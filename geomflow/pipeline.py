@@ -176,7 +176,9 @@ class Pipeline:
         if count < 1 or steps < 1:
             raise ValueError(f"count and steps must be at least 1, given {count} and {steps}")
         if not hasattr(self.model, "flow_map"):
-            raise CheckpointError("this model is an autoencoder: it reconstructs shapes, and has no flow map to generate")
+            raise CheckpointError(
+                "this model is an autoencoder: it reconstructs shapes, and has no flow map to generate"
+            )
         noise = _noise(self.model.autoencoder.latent_shape, count, seed).to(self.device)
         flow_map = self.model.flow_map
         standardized = flow_map.sample_ode(noise, steps=steps) if ode else flow_map.sample(noise, steps=steps)

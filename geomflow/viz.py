@@ -1,7 +1,7 @@
 """Pictures without a display: a small ray caster on the Warp bounding-volume hierarchy, and sheets of many shapes.
 
-One fixed camera looks at the unit cube (+y up, +z towards the viewer's left front), so that shapes on a sheet show their
-true sizes. Shading: a soft key light with shadows, ambient occlusion, a ground plane; random rays are seeded by the pixel.
+One fixed camera looks at the unit cube (+y up, +z towards the viewer's left front), so that shapes on a sheet show
+their true sizes. Shading: a soft key light with shadows, ambient occlusion, a ground plane; rays are seeded by pixel.
 """
 
 from collections.abc import Sequence
@@ -10,11 +10,11 @@ from typing import Any, cast, no_type_check
 
 import numpy as np
 import trimesh
-import warp as wp
 from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw
 
 from geomflow.files import write_atomically
+from geomflow.geometry.warp_runtime import wp
 
 Rgb = tuple[float, float, float]
 Picture = UInt8[np.ndarray, "height width 3"]
@@ -124,8 +124,8 @@ def _cast(mesh: trimesh.Trimesh, size: int, camera: np.ndarray) -> tuple[np.ndar
     vertices = np.asarray(mesh.vertices, dtype=np.float32)
     indices = wp.array(np.asarray(mesh.faces, dtype=np.int32).ravel(), dtype=wp.int32, device="cpu")
     tree = wp.Mesh(points=wp.array(vertices, dtype=wp.vec3, device="cpu"), indices=indices)
-    brightness = wp.empty(size * size, dtype=wp.float32, device="cpu")
-    hit = wp.empty(size * size, dtype=wp.int32, device="cpu")
+    brightness = wp.empty(size * size, dtype=cast(Any, wp.float32), device="cpu")
+    hit = wp.empty(size * size, dtype=cast(Any, wp.int32), device="cpu")
     normals = wp.array(np.asarray(mesh.vertex_normals, dtype=np.float32), dtype=wp.vec3, device="cpu")
     view = [wp.vec3(*map(float, row)) for row in camera]
     inputs = [tree.id, normals, indices, *view, float(vertices[:, 1].min()), size]
@@ -152,7 +152,7 @@ def _open(mesh: wp.uint64, point: wp.vec3, direction: wp.vec3, far: float):
 @no_type_check
 def _lit(mesh: wp.uint64, point: wp.vec3, normal: wp.vec3, state: wp.uint32):
     """Share of a round lamp that a point sees, times the cosine of its light."""
-    total = float(0.0)
+    total = 0.0
     for _k in range(SHADOW_RAYS):
         toward = wp.normalize(wp.vec3(0.41, 0.77, 0.50) + 0.14 * wp.sample_unit_sphere_surface(state))
         facing = wp.dot(normal, toward)
@@ -165,7 +165,7 @@ def _lit(mesh: wp.uint64, point: wp.vec3, normal: wp.vec3, state: wp.uint32):
 @no_type_check
 def _unoccluded(mesh: wp.uint64, point: wp.vec3, normal: wp.vec3, state: wp.uint32):
     """Cosine-weighted share of the hemisphere over a point that is free nearby."""
-    free = float(0.0)
+    free = 0.0
     for _k in range(OCCLUSION_RAYS):
         direction = wp.normalize(1.001 * normal + wp.sample_unit_sphere_surface(state))
         if _open(mesh, point, direction, 0.8):

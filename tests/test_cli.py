@@ -100,7 +100,14 @@ def test_reconstruct_writes_the_mesh_in_its_own_frame(capsys, tmp_path):
     mesh = Box((0.5, 0.4, 0.45)).mesh().apply_scale(10).apply_translation((5, 0, 0))
     mesh.export(tmp_path / "box.ply")
     code, _, _ = run(
-        capsys, "reconstruct", "chairs", str(tmp_path / "box.ply"), "--out", str(tmp_path / "out.stl"), "--resolution", "48"
+        capsys,
+        "reconstruct",
+        "chairs",
+        str(tmp_path / "box.ply"),
+        "--out",
+        str(tmp_path / "out.stl"),
+        "--resolution",
+        "48",
     )
     assert code == 0
     np.testing.assert_allclose(read_mesh(tmp_path / "out.stl").centroid, mesh.centroid, atol=2.0)

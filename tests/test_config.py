@@ -28,7 +28,10 @@ def test_overrides_change_what_they_name_and_nothing_else():
 @pytest.mark.parametrize(
     ("tables", "message"),
     [
-        ({"task": "autoencoder", "dataset": {"name": "a"}, "netwrok": {}}, r"no setting 'netwrok'; it has task, dataset"),
+        (
+            {"task": "autoencoder", "dataset": {"name": "a"}, "netwrok": {}},
+            r"no setting 'netwrok'; it has task, dataset",
+        ),
         ({"task": "painting", "dataset": {"name": "a"}}, "task must be 'autoencoder' or 'flow_map', not 'painting'"),
         ({"task": "autoencoder"}, r"no \[dataset\] table"),
         ({"task": "autoencoder", "dataset": {"split": "x"}}, r"\[dataset\] must be a table with the name"),
@@ -49,5 +52,5 @@ def test_file_errors_name_the_file(tmp_path):
     (tmp_path / "bad.toml").write_text("task = ")
     with pytest.raises(ConfigError, match=r"bad.toml: Invalid value"):
         read_toml(tmp_path / "bad.toml")
-    with pytest.raises(ConfigError, match="--optimizer.steps: no such setting"):
+    with pytest.raises(ConfigError, match=r"--optimizer\.steps: no such setting"):
         override(shelves.load("presets", "sdf_autoencoder"), {"optimizer.steps": "3"})

@@ -45,7 +45,9 @@ def test_the_encoder_wants_its_own_resolution():
 @pytest.fixture
 def transformer():
     torch.manual_seed(0)
-    network = shelves.load("networks", "grid_transformer", latent_shape=(2, 2, 2, 2), width=32, depth=2, heads=2).double()
+    network = shelves.load(
+        "networks", "grid_transformer", latent_shape=(2, 2, 2, 2), width=32, depth=2, heads=2
+    ).double()
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
     network.time.embed_r.load_state_dict(network.time.embed_t.state_dict())

@@ -10,7 +10,7 @@ from geomflow.geometry.distance import SignedDistanceField
 from geomflow.geometry.primitives import Box, Moved, Union
 from geomflow.geometry.read import read_mesh
 from geomflow.metrics import volumetric_iou
-from geomflow.pipeline import Pipeline, Shape, Generation, pretrained_names, save_generation
+from geomflow.pipeline import Generation, Pipeline, Shape, pretrained_names, save_generation
 
 
 @pytest.fixture(scope="module")

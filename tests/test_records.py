@@ -41,7 +41,9 @@ def test_arrays_mean_what_the_schema_says(record):
     np.testing.assert_allclose(record.vol_sdf, unit(record.vol_points), atol=1e-6)
     np.testing.assert_allclose(record.near_sdf, unit(record.near_points), atol=1e-6)
     assert np.abs(unit(record.surface_points)).max() < 1e-6
-    np.testing.assert_allclose(record.vertices / record.scale + record.shifts, Box((3.0, 2.0, 1.0)).mesh().vertices, atol=1e-5)
+    np.testing.assert_allclose(
+        record.vertices / record.scale + record.shifts, Box((3.0, 2.0, 1.0)).mesh().vertices, atol=1e-5
+    )
     assert record.sdf_grid is not None
     assert np.abs(record.sdf_grid).max() <= np.float16(RECIPE.band)
     assert (len(record.surface_points), len(record.vol_points), len(record.near_points)) == (50, 60, 70)

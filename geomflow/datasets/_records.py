@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import numpy as np
+
 from geomflow.errors import RecordError
 from geomflow.prep import manifest
 from geomflow.records import ShapeRecord, load_record
@@ -18,12 +20,14 @@ def record_files(folder: str | Path, split: str) -> list[Path]:
     chosen = sorted((entry.id, folder / entry.file) for entry in done if entry.split == split)
     if not chosen:
         splits = sorted({entry.split for entry in done})
-        raise RecordError(f"{folder}: no shape in split {split!r}; there are {', '.join(splits) or 'no records at all'}")
+        raise RecordError(
+            f"{folder}: no shape in split {split!r}; there are {', '.join(splits) or 'no records at all'}"
+        )
     return [file for _, file in chosen]
 
 
-def load_with_grid(file: Path, names: tuple[str, ...] = ()) -> ShapeRecord:
-    """Return a record with its grid of signed distances and the named arrays.
+def load_with_grid(file: Path, names: tuple[str, ...] = ()) -> tuple[np.ndarray, ShapeRecord]:
+    """Return a record's grid of signed distances (x, y, z), and the record with the named arrays.
 
     Raises:
         RecordError: The record cannot be read or has no grid.
@@ -31,4 +35,4 @@ def load_with_grid(file: Path, names: tuple[str, ...] = ()) -> ShapeRecord:
     record = load_record(file, ("sdf_grid", *names))
     if record.sdf_grid is None:
         raise RecordError(f"{file}: has no sdf_grid; prepare the dataset with a resolution above 0")
-    return record
+    return record.sdf_grid, record

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -53,7 +52,7 @@ def make(folder: str, autoencoder: nn.Module, scale: nn.Module, split: str = "tr
 @torch.no_grad()
 def _encode(file: Path, autoencoder: nn.Module, mirror: bool) -> tuple[Tensor, Tensor]:
     """Posterior mean and log-variance of one record's grid and, if asked for, of its reflection."""
-    values = load_with_grid(file).sdf_grid
-    grid = torch.from_numpy(np.asarray(values, dtype=np.float32))[None]
+    values, _ = load_with_grid(file)
+    grid = torch.from_numpy(values.astype(np.float32))[None]
     posterior = autoencoder.encode(torch.cat([grid, grid.flip(1)]) if mirror else grid)  # pyright: ignore
     return posterior.mean, posterior.log_variance

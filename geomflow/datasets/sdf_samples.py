@@ -45,7 +45,10 @@ class SdfSamples:
         """Return `grid` (batch, x, y, z), `points` (batch, n, 3), `sdf` and `confidence` (batch, n)."""
         volume = self.points // 3
         samples = torch.cat(
-            [_draw(self.near, indices, self.points - volume, generator), _draw(self.volume, indices, volume, generator)],
+            [
+                _draw(self.near, indices, self.points - volume, generator),
+                _draw(self.volume, indices, volume, generator),
+            ],
             dim=1,
         ).float()
         grid = self.grids[indices].float()
@@ -83,8 +86,8 @@ def make(
 
 
 def _arrays(file: Path, pool: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    record = load_with_grid(file, NEEDED)
-    return record.sdf_grid, _pool(record, "near", pool), _pool(record, "vol", pool)
+    grid, record = load_with_grid(file, NEEDED)
+    return grid, _pool(record, "near", pool), _pool(record, "vol", pool)
 
 
 def _pool(record: ShapeRecord, kind: str, pool: int) -> np.ndarray:

@@ -1,12 +1,13 @@
 """Grid autoencoder: a truncated SDF grid to a small latent grid, and back to a field that can be asked anywhere.
 
-Encoder: 64^3 samples -> 16^3 -> 8^3 -> 4^3 cells by strided convolutions with residual blocks between, ending in the mean
-and log-variance of a Gaussian per latent number (Kingma and Welling, arXiv 1312.6114). Decoder: the mirror image up to a
-32^3 grid of features; a point's features are interpolated trilinearly, joined by periodic waves of its place in the cell,
-and a small network turns them into a signed distance. The convolutions run once per shape, and only that last network once per point, so resolution is a choice of
-whoever extracts the surface.
+Encoder: 64^3 samples -> 16^3 -> 8^3 -> 4^3 cells by strided convolutions with residual blocks between, ending in the
+mean and log-variance of a Gaussian per latent number (Kingma and Welling, arXiv 1312.6114). Decoder: the mirror image
+up to a 32^3 grid of features; a point's features are interpolated trilinearly, joined by periodic waves of its place in
+the cell, and a small network turns them into a signed distance. The convolutions run once per shape, and only that last
+network once per point, so resolution is a choice of whoever extracts the surface.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -15,7 +16,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from geomflow.encoders._blocks import Upsample, blocks, downsample, standard_normal
-
 
 LOCAL_PERIODS = (1.0, 2.0)
 """Periods, in feature cells, of the waves that tell the head where in its cell a point lies."""
@@ -47,9 +47,7 @@ class GridAutoencoder(nn.Module):
         depth: Residual blocks per level.
     """
 
-    def __init__(
-        self, resolution: int, band: float, widths: tuple[int, int, int], latent_channels: int, depth: int
-    ) -> None:
+    def __init__(self, resolution: int, band: float, widths: Sequence[int], latent_channels: int, depth: int) -> None:
         super().__init__()
         if resolution % 16:
             raise ValueError(f"resolution must be a multiple of 16, not {resolution}")
@@ -122,9 +120,9 @@ def _waves(cells: Float[Tensor, "batch n 3"]) -> Float[Tensor, "batch n waves"]:
 def make(
     resolution: int = 64,
     band: float = 0.1,
-    widths: tuple[int, int, int] = (64, 128, 160),
+    widths: Sequence[int] = (64, 128, 160),
     latent_channels: int = 32,
     depth: int = 1,
 ) -> GridAutoencoder:
     """Return an untrained grid autoencoder; see `GridAutoencoder` for the options."""
-    return GridAutoencoder(resolution, band, tuple(widths), latent_channels, depth)
+    return GridAutoencoder(resolution, band, widths, latent_channels, depth)

@@ -3,12 +3,9 @@
 from typing import Any, cast, no_type_check
 
 import numpy as np
-import warp as wp
 from jaxtyping import Float, Integer, Shaped
 
-wp.config.log_level = getattr(wp, "LOG_ERROR", 40)
-wp.config.quiet = True
-wp.init()
+from geomflow.geometry.warp_runtime import wp
 
 
 class Bvh:
@@ -38,14 +35,14 @@ class Bvh:
         return self._launch(_odd_crossings, points, wp.array(RAYS, dtype=wp.vec3, device=self.device))
 
     def _launch(self, kernel: object, points: np.ndarray, *extra: object) -> np.ndarray:
-        out = wp.empty(len(points), dtype=wp.float32, device=self.device)
+        out = wp.empty(len(points), dtype=cast(Any, wp.float32), device=self.device)
         queries = wp.array(np.ascontiguousarray(points, dtype=np.float32), dtype=wp.vec3, device=self.device)
         wp.launch(cast(Any, kernel), len(points), [self.mesh.id, queries, *extra, out], device=self.device)
         return out.numpy()
 
 
 def spread_directions(count: int) -> np.ndarray:
-    """Return directions (count, 3) spread over the sphere by the golden angle, turned so that they miss modelled edges."""
+    """Return directions (count, 3) spread by the golden angle, turned so that they miss modelled edges."""
     k = np.arange(count) + 0.5
     height, angle = 1 - 2 * k / count, np.pi * (1 + np.sqrt(5)) * k + 0.377
     radius = np.sqrt(1 - height**2)
@@ -73,7 +70,7 @@ def _odd_crossings(
     share: wp.array(dtype=wp.float32),  # pyright: ignore
 ):
     i = wp.tid()
-    odd = int(0)
+    odd = 0
     for k in range(directions.shape[0]):
         odd += wp.mesh_query_ray_count_intersections(mesh, points[i], directions[k], -1) % 2
     share[i] = float(odd) / float(directions.shape[0])

@@ -81,7 +81,7 @@ class SignedDistanceField:
         centres = np.asarray(self._surface.triangles_center)
         vertices, faces = np.asarray(self._surface.vertices), np.asarray(self._surface.faces)
         both = winding_number(vertices, faces, np.concatenate([centres + step, centres - step]))
-        return (np.abs(both) > 0.5).reshape(2, -1).all(axis=0)
+        return np.all(np.abs(both).reshape(2, -1) > 0.5, axis=0)
 
     def _local(self, points: np.ndarray) -> np.ndarray:
         return _checked(self._frame, points)

@@ -1,4 +1,4 @@
-"""Extraction: a signed distance field or grid to a closed mesh, by marching cubes (Lewiner et al., 2003, scikit-image)."""
+"""Extraction: a distance field or grid to a closed mesh, by marching cubes (Lewiner et al., 2003, in scikit-image)."""
 
 import os
 from typing import Literal
@@ -30,8 +30,8 @@ def extract_mesh(
     Where the inside reaches the border of the grid it is closed off less than a voxel outside of it.
 
     Args:
-        field_or_grid: Function from points (n, 3) of [-1, 1]^3 to values (n,), negative inside; or a grid of values, for
-            which `resolution` and `method` mean nothing.
+        field_or_grid: Function from points (n, 3) of [-1, 1]^3 to values (n,), negative inside; or a grid of values,
+            for which `resolution` and `method` mean nothing.
         resolution: Samples per axis.
         method: `hierarchical` asks only for samples near the surface, and is exact for distances whose slope is at most
             `SLACK`; `dense` asks for all.
@@ -46,7 +46,9 @@ def extract_mesh(
     if np.isnan(values).any():
         raise ValueError("grid must hold numbers, it holds NaN")
     if not values.min() < 0:
-        raise EmptySurface(f"no surface at level {level}: the values range from {grid.values.min()} to {grid.values.max()}")
+        raise EmptySurface(
+            f"no surface at level {level}: the values range from {grid.values.min()} to {grid.values.max()}"
+        )
     if values.max() < 0:
         raise EmptySurface(f"no surface at level {level}: all values are below it, down to {grid.values.min()}")
     return _march(_off_nodes(values, grid), grid)

@@ -88,8 +88,8 @@ def narrow_band(field: Field, resolution: int, band: float = 0.0, slack: float =
     """Return the field at the nodes near its surface, and a coarse value of the same sign elsewhere.
 
     Each level keeps the cells in which some corner value is at most half a diagonal (times `slack`) plus `band`. For a
-    1-Lipschitz field, as a signed distance is, no cell that the surface crosses can be dropped with `slack` 1: a surface
-    point in a cell is at most half a diagonal away from the nearest corner.
+    1-Lipschitz field, as a signed distance is, no cell that the surface crosses can be dropped with `slack` 1: a
+    surface point in a cell is at most half a diagonal away from the nearest corner.
 
     Args:
         field: Signed distance at points (n, 3).

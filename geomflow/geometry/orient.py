@@ -1,4 +1,4 @@
-"""Orientation: make the faces of a soup agree with their neighbours and look outward, before a winding number is taken."""
+"""Orientation: make the faces of a soup agree with their neighbours and look outward."""
 
 from typing import NamedTuple
 

@@ -125,7 +125,9 @@ class Union:
 
     def mesh(self) -> trimesh.Trimesh:
         """Return both meshes in one soup, overlapping as real assets do."""
-        return trimesh.util.concatenate([self.one.mesh(), self.two.mesh()])
+        one, two = self.one.mesh(), self.two.mesh()
+        faces = np.vstack([one.faces, two.faces + len(one.vertices)])
+        return trimesh.Trimesh(np.vstack([one.vertices, two.vertices]), faces, process=False)
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,11 @@ from typing import Any, cast, no_type_check
 
 import numpy as np
 import trimesh
-import warp as wp
 from jaxtyping import Integer, Shaped
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from geomflow.geometry.warp_runtime import wp
 from geomflow.geometry.winding import winding_number
 
 
@@ -165,7 +165,7 @@ def _count_crossings(
     p0, p1, p2 = corners[a0], corners[a1], corners[a2]
     low, high = wp.min(wp.min(p0, p1), p2), wp.max(wp.max(p0, p1), p2)
     query = wp.mesh_query_aabb(mesh, wp.vec3(low), wp.vec3(high))
-    j = int(0)
+    j = 0
     while wp.mesh_query_next(query, j):
         if j > i:
             b0, b1, b2 = indices[3 * j], indices[3 * j + 1], indices[3 * j + 2]

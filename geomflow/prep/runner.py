@@ -4,8 +4,8 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import TimeoutError, as_completed
 from concurrent.futures import Future as AnyFuture
+from concurrent.futures import TimeoutError, as_completed
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -84,9 +84,7 @@ def _is_done(out: Path, entry: Entry | None, recipe: Recipe) -> bool:
     return bool(done and entry and (out / entry.file).is_file())
 
 
-def _results(
-    todo: list[Source], out: Path, recipe: Recipe, workers: int, timeout: float
-) -> Iterator[Entry]:
+def _results(todo: list[Source], out: Path, recipe: Recipe, workers: int, timeout: float) -> Iterator[Entry]:
     """Entries in the order in which the workers finish."""
     with ProcessPool(max_workers=workers) as pool:
         running: dict[AnyFuture, Source] = {

@@ -38,8 +38,8 @@ class Source:
 def find_sources(path: str | Path) -> list[Source]:
     """Return the meshes of a folder, a zip or a CSV, in a fixed order.
 
-    Folders and zips may be laid out as `class/split/file`, `class/file` or plain. A CSV has the columns `path`, `class`,
-    `split` (and optionally `id`, `up`, `yaw`); its paths are relative to its own folder.
+    Folders and zips may be laid out as `class/split/file`, `class/file` or plain. A CSV has the columns `path`,
+    `class`, `split` (and optionally `id`, `up`, `yaw`); its paths are relative to its own folder.
 
     Raises:
         RecordError: Nothing is there, or no mesh is in it, or the CSV lacks a column, or two meshes share an id.

@@ -104,8 +104,17 @@ def test_orient_makes_every_manifold_edge_agree():
 
 def test_a_moebius_strip_has_no_orientation_and_is_left_alone():
     angle = np.linspace(0, 2 * np.pi, 40, endpoint=False)
-    rims = [np.stack([(1 + w * np.cos(angle / 2)) * np.cos(angle), (1 + w * np.cos(angle / 2)) * np.sin(angle),
-                      w * np.sin(angle / 2)], axis=1) for w in (-0.3, 0.3)]
+    rims = [
+        np.stack(
+            [
+                (1 + w * np.cos(angle / 2)) * np.cos(angle),
+                (1 + w * np.cos(angle / 2)) * np.sin(angle),
+                w * np.sin(angle / 2),
+            ],
+            axis=1,
+        )
+        for w in (-0.3, 0.3)
+    ]
     here, there = np.arange(40), np.roll(np.arange(40), -1)
     other_here, other_there = here + 40, there + 40
     there, other_there = np.where(there == 0, 40, there), np.where(other_there == 40, 0, other_there)

@@ -33,7 +33,12 @@ def test_a_plane_off_the_centre_lies_where_it_should(resolution):
 
 @pytest.mark.parametrize(
     "solid",
-    [Torus(), Box((0.9, 0.01, 0.6)), Union(Sphere(0.3), Moved(Sphere(0.2), (0.6, 0.0, 0.0))), Difference(Box(), Sphere(0.4))],
+    [
+        Torus(),
+        Box((0.9, 0.01, 0.6)),
+        Union(Sphere(0.3), Moved(Sphere(0.2), (0.6, 0.0, 0.0))),
+        Difference(Box(), Sphere(0.4)),
+    ],
     ids=["torus", "thin sheet", "two bodies", "cut box"],
 )
 def test_hierarchical_equals_dense(solid):
@@ -64,7 +69,9 @@ def test_zeros_at_the_nodes_make_no_degenerate_faces():
 
 
 def test_a_level_moves_the_surface():
-    assert np.linalg.norm(extract_mesh(Sphere(0.5), 64, level=0.2).vertices, axis=1).mean() == pytest.approx(0.7, abs=1e-3)
+    assert np.linalg.norm(extract_mesh(Sphere(0.5), 64, level=0.2).vertices, axis=1).mean() == pytest.approx(
+        0.7, abs=1e-3
+    )
 
 
 def test_bad_input_is_named():

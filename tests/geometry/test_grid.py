@@ -20,7 +20,9 @@ def test_nodes_start_at_minus_one_and_end_at_plus_one():
 
 
 @pytest.mark.parametrize("resolution", [40, 65, 100, 128])
-@pytest.mark.parametrize("solid", [Sphere(0.63), Torus(), Box((0.9, 0.004, 0.7))], ids=["sphere", "torus", "thin sheet"])
+@pytest.mark.parametrize(
+    "solid", [Sphere(0.63), Torus(), Box((0.9, 0.004, 0.7))], ids=["sphere", "torus", "thin sheet"]
+)
 def test_narrow_band_equals_dense_near_the_surface_and_in_sign_everywhere(solid, resolution):
     coarse_to_fine, everywhere = narrow_band(solid, resolution).values, dense(solid, resolution).values
     np.testing.assert_array_equal(coarse_to_fine < 0, everywhere < 0)
@@ -78,7 +80,9 @@ def test_surface_samples_are_uniform_by_area():
 
 
 def test_sampling_repeats_with_its_seed_and_skips_faces_without_area():
-    mesh = trimesh.Trimesh([[0, 0, 0], [1, 0, 0], [0, 1, 0], [2, 0, 0]], [[0, 1, 3], [0, 1, 2], [3, 3, 3]], process=False)
+    mesh = trimesh.Trimesh(
+        [[0, 0, 0], [1, 0, 0], [0, 1, 0], [2, 0, 0]], [[0, 1, 3], [0, 1, 2], [3, 3, 3]], process=False
+    )
     points, normals = sample_surface(mesh, 1000, seed=5)
     np.testing.assert_array_equal(points, sample_surface(mesh, 1000, seed=5).points)
     np.testing.assert_allclose(normals, [[0, 0, 1]] * 1000)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import trimesh
 
-from geomflow.geometry.primitives import Box, Moved, Sphere
+from geomflow.geometry.primitives import Box, Moved
 from geomflow.geometry.solid import count_self_intersections, keep_largest, solid_report
 
 

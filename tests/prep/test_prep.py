@@ -20,7 +20,11 @@ SMALL = Recipe(resolution=16, surface_points=50, volume_points=50, near_points=5
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    for name, mesh in {"toys/train/box": Box().mesh(), "toys/test/torus": Torus().mesh(), "balls/ball": Sphere().mesh()}.items():
+    for name, mesh in {
+        "toys/train/box": Box().mesh(),
+        "toys/test/torus": Torus().mesh(),
+        "balls/ball": Sphere().mesh(),
+    }.items():
         file = tmp_path / "in" / f"{name}.ply"
         file.parent.mkdir(parents=True, exist_ok=True)
         mesh.export(file)
@@ -100,7 +104,12 @@ def test_header_says_what_was_done(folder):
     header = make_record(source, SMALL).header
     assert (header.source, header.split, header.frame) == ("torus.ply", "test", "box")
     assert header.recipe_hash == SMALL.hash != Recipe().hash
-    assert header.quality == {"faces": len(Torus().mesh().faces), "bodies": 1, "watertight": True, "winding_consistent": True}
+    assert header.quality == {
+        "faces": len(Torus().mesh().faces),
+        "bodies": 1,
+        "watertight": True,
+        "winding_consistent": True,
+    }
 
 
 def test_real_chairs_become_records(data_root):

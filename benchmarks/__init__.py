@@ -1,0 +1,1 @@
+"""Benchmarks: measurements that print tables and draw pictures; they never gate a build."""
