@@ -23,6 +23,7 @@ class ShapeDataset(Protocol):
         ...
 
 
+@runtime_checkable
 class Posterior(Protocol):
     """Distribution over the latent of each shape of a batch."""
 
@@ -40,6 +41,7 @@ class Posterior(Protocol):
         ...
 
 
+@runtime_checkable
 class Encoder(Protocol):
     """Shape to latent."""
 
@@ -51,6 +53,7 @@ class Encoder(Protocol):
         ...
 
 
+@runtime_checkable
 class Decoder(Protocol):
     """Latent to a signed distance field; `decode` runs once per shape, `sdf` once per block of points."""
 
@@ -65,6 +68,7 @@ class Decoder(Protocol):
         ...
 
 
+@runtime_checkable
 class Network(Protocol):
     """Anything that maps a state and two times to an output like the state; it does not know what it predicts."""
 
@@ -79,6 +83,7 @@ class Network(Protocol):
         ...
 
 
+@runtime_checkable
 class LossModule(Protocol):
     """What the training loop steps on: a batch in, a scalar loss and the numbers worth logging out."""
 

@@ -152,7 +152,7 @@ def _open(mesh: wp.uint64, point: wp.vec3, direction: wp.vec3, far: float):
 @no_type_check
 def _lit(mesh: wp.uint64, point: wp.vec3, normal: wp.vec3, state: wp.uint32):
     """Share of a round lamp that a point sees, times the cosine of its light."""
-    total = 0.0
+    total = wp.float32(0.0)
     for _k in range(SHADOW_RAYS):
         toward = wp.normalize(wp.vec3(0.41, 0.77, 0.50) + 0.14 * wp.sample_unit_sphere_surface(state))
         facing = wp.dot(normal, toward)
@@ -165,7 +165,7 @@ def _lit(mesh: wp.uint64, point: wp.vec3, normal: wp.vec3, state: wp.uint32):
 @no_type_check
 def _unoccluded(mesh: wp.uint64, point: wp.vec3, normal: wp.vec3, state: wp.uint32):
     """Cosine-weighted share of the hemisphere over a point that is free nearby."""
-    free = 0.0
+    free = wp.float32(0.0)
     for _k in range(OCCLUSION_RAYS):
         direction = wp.normalize(1.001 * normal + wp.sample_unit_sphere_surface(state))
         if _open(mesh, point, direction, 0.8):

@@ -70,7 +70,7 @@ def _odd_crossings(
     share: wp.array(dtype=wp.float32),  # pyright: ignore
 ):
     i = wp.tid()
-    odd = 0
+    odd = wp.int32(0)
     for k in range(directions.shape[0]):
         odd += wp.mesh_query_ray_count_intersections(mesh, points[i], directions[k], -1) % 2
-    share[i] = float(odd) / float(directions.shape[0])
+    share[i] = wp.float32(odd) / wp.float32(directions.shape[0])

@@ -165,7 +165,7 @@ def _count_crossings(
     p0, p1, p2 = corners[a0], corners[a1], corners[a2]
     low, high = wp.min(wp.min(p0, p1), p2), wp.max(wp.max(p0, p1), p2)
     query = wp.mesh_query_aabb(mesh, wp.vec3(low), wp.vec3(high))
-    j = 0
+    j = wp.int32(0)
     while wp.mesh_query_next(query, j):
         if j > i:
             b0, b1, b2 = indices[3 * j], indices[3 * j + 1], indices[3 * j + 2]

@@ -1,4 +1,4 @@
-"""Warp, started quietly: without a CUDA driver its native loader writes a warning past Python to the process's stderr."""
+"""Warp, started quietly: without a CUDA driver its loader writes a warning past Python to the process's stderr."""
 
 import os
 

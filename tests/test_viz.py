@@ -1,0 +1,65 @@
+"""Pictures: the shape is where the camera says, lit from above, the same every time."""
+
+import numpy as np
+import pytest
+import trimesh
+from PIL import Image
+
+from geomflow.geometry.primitives import Box, Moved, Sphere
+from geomflow.viz import contact_sheet, render, save_png
+
+RED = (0.8, 0.2, 0.2)
+
+
+def red(picture: np.ndarray) -> np.ndarray:
+    """Pixels that show the shape and not the grey ground."""
+    return picture[..., 0].astype(int) - picture[..., 2] > 30
+
+
+def test_a_ball_is_a_disc_in_the_middle_of_its_right_size():
+    mask = red(render(trimesh.creation.icosphere(4, 0.6), size=96, elevation=0.0, color=RED))
+    rows, columns = np.nonzero(mask)
+    assert abs(rows.mean() - 47.5) < 1
+    assert abs(columns.mean() - 47.5) < 1
+    angle = np.tan(np.arcsin(0.6 / 5.2)) / 0.28  # radius on the picture in half widths, seen from 5.2 away
+    assert np.sqrt(mask.sum() / np.pi) == pytest.approx(48 * angle, rel=0.05)
+
+
+def test_what_is_up_is_drawn_above_and_the_camera_goes_round():
+    above = red(render(Moved(Box((0.2, 0.2, 0.2)), (0.0, 0.6, 0.0)).mesh(), size=64, color=RED))
+    assert np.nonzero(above)[0].mean() < 32
+    right = Moved(Box((0.2, 0.2, 0.2)), (0.6, 0.0, 0.0)).mesh()
+    assert np.nonzero(red(render(right, size=64, azimuth=0.0, color=RED)))[1].mean() > 32
+    assert np.nonzero(red(render(right, size=64, azimuth=180.0, color=RED)))[1].mean() < 32
+
+
+def test_the_top_is_brighter_than_the_underside_and_a_shadow_falls():
+    picture = render(Box((0.5, 0.5, 0.5)).mesh(), size=96, azimuth=45, elevation=25, color=RED)
+    rows = np.nonzero(red(picture))[0]
+    top, bottom = picture[rows.min() + 4, 48, 0], picture[rows.max() - 4, 48, 0]
+    assert int(top) > int(bottom) + 40
+    assert picture[~red(picture)].min() < 200 < picture[0, 0].min()
+
+
+def test_the_same_mesh_gives_the_same_picture():
+    np.testing.assert_array_equal(render(Box().mesh(), size=48), render(Box().mesh(), size=48))
+
+
+def test_a_sheet_has_rows_columns_and_labels(tmp_path):
+    meshes = [Box().mesh(), trimesh.creation.icosphere(3), Box().mesh()]
+    sheet = contact_sheet(meshes, columns=2, size=40, labels=["a", "b", "c"])
+    assert sheet.shape == (80, 80, 3)
+    assert (sheet[40:, 40:] == sheet[79, 79]).all()
+    save_png(sheet, tmp_path / "sheet.png")
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "sheet.png")), sheet)
+
+
+def test_bad_input_is_named():
+    with pytest.raises(ValueError, match="must have faces to be drawn"):
+        render(trimesh.Trimesh())
+    with pytest.raises(ValueError, match="size must be at least 1 pixel"):
+        render(Sphere().mesh(), size=0)
+    with pytest.raises(ValueError, match="given 0 and 4"):
+        contact_sheet([])
+    with pytest.raises(ValueError, match="given 1 for 2"):
+        contact_sheet([Box().mesh()] * 2, labels=["only one"])
