@@ -24,7 +24,7 @@ COLUMNS: tuple[str, ...] = ("id", "path", "class", "split", "up", "yaw", "licens
 
 
 def rows(data: Path) -> Iterator[dict[str, str]]:
-    """Yield one CSV row per seat, with paths relative to nothing: they are absolute."""
+    """Yield one CSV row per seat, with absolute paths."""
     for collection in ("shapes_procedural", "shapes"):
         with (data / collection / "manifest.csv").open(newline="") as file:
             for item in csv.DictReader(file):

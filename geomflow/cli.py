@@ -33,7 +33,7 @@ def generate(
     /,
     *,
     count: int = 8,
-    steps: int = 2,
+    steps: int | Literal["auto"] = 2,
     seed: int = 0,
     out: Path = Path("out/generate"),
     format: MeshFormat = "ply",
@@ -45,7 +45,7 @@ def generate(
     Args:
         model: Embedded name or checkpoint folder.
         count: Number of shapes.
-        steps: Jumps from noise to data; any number works with any model.
+        steps: Jumps from noise to data; any number works with any model, `auto` takes as few as make no difference.
         seed: Seed of the first shape; shape i has seed + i.
         out: Folder for the meshes, generation.json and preview.png.
         format: Mesh format.
@@ -58,7 +58,7 @@ def generate(
     result = pipeline(count, steps, seed, resolution, progress=True)
     save_generation(result, out, format, model)
     solid = sum(not shape.as_dict()["reasons"] for shape in result.shapes)
-    _say(f"{count} shapes in {steps} steps, {sum(result.seconds.values()):.1f} s; {solid} pass the solid report")
+    _say(f"{count} shapes in {result.steps} steps, {sum(result.seconds.values()):.1f} s; {solid} pass the solid report")
     _say(f"wrote {out}/0000.{format} ..., {out}/generation.json, {out}/preview.png")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from geomflow import assemble, checkpoint
 from geomflow.errors import CheckpointError, EmptySurface
+from geomflow.flow import FlowMap
 from geomflow.geometry.distance import SignedDistanceField
 from geomflow.geometry.extract import extract_mesh
 from geomflow.geometry.frame import normalize
@@ -133,18 +134,21 @@ class Pipeline:
     def __call__(
         self,
         count: int = 1,
-        steps: int = 2,
+        steps: int | Literal["auto"] = 2,
         seed: int = 0,
         resolution: int = 128,
+        tolerance: float = 0.1,
         progress: bool = False,
     ) -> Generation:
         """Generate shapes.
 
         Args:
             count: Number of shapes; shape i has the seed `seed + i`.
-            steps: Jumps from noise to data, each one network call.
+            steps: Jumps from noise to data, each one network call; `auto` takes the fewest whose latents are within
+                `tolerance` of those of twice as many.
             seed: Seed of the first shape.
             resolution: Samples per axis of the extraction.
+            tolerance: Root-mean-square gap for `auto`, in standard deviations of a latent number.
             progress: Whether to show a bar.
 
         Raises:
@@ -152,6 +156,9 @@ class Pipeline:
             CheckpointError: The model has no flow map.
         """
         clock = _Clock()
+        if steps == "auto":
+            with clock.stage("choice of steps"):
+                steps = self.enough_steps(tolerance, seed)
         with clock.stage("network"):
             latents = self.sample_latents(count, steps, seed)
         shapes = []
@@ -175,14 +182,30 @@ class Pipeline:
         """
         if count < 1 or steps < 1:
             raise ValueError(f"count and steps must be at least 1, given {count} and {steps}")
-        if not hasattr(self.model, "flow_map"):
-            raise CheckpointError(
-                "this model is an autoencoder: it reconstructs shapes, and has no flow map to generate"
-            )
+        flow_map = self._flow_map()
         noise = _noise(self.model.autoencoder.latent_shape, count, seed).to(self.device)
-        flow_map = self.model.flow_map
         standardized = flow_map.sample_ode(noise, steps=steps) if ode else flow_map.sample(noise, steps=steps)
         return self.model.scale.restore(standardized)
+
+    def enough_steps(self, tolerance: float, seed: int = 0, count: int = 16) -> int:
+        """Return the fewest jumps (a power of two, at most 64) within `tolerance` of twice as many.
+
+        Args:
+            tolerance: Root-mean-square gap, in standard deviations of a latent number.
+            seed: Seed of the noises it is measured with.
+            count: Number of those noises.
+
+        Raises:
+            ValueError: The tolerance is not positive.
+            CheckpointError: The model has no flow map.
+        """
+        noise = _noise(self.model.autoencoder.latent_shape, count, seed).to(self.device)
+        return self._flow_map().enough_steps(noise, tolerance)
+
+    def _flow_map(self) -> FlowMap:
+        if not hasattr(self.model, "flow_map"):
+            raise CheckpointError("this model is an autoencoder: it reconstructs, and has no flow map to generate with")
+        return self.model.flow_map
 
     @torch.no_grad()
     def field(self, latent: Float[Tensor, "c x y z"]) -> Callable[[np.ndarray], np.ndarray]:

@@ -105,6 +105,33 @@ class FlowMap(nn.Module):
         path = self._walk(self.formulation.start(noise), grid, "jump", condition, progress)
         return torch.stack(path) if return_path else path[-1]
 
+    def enough_steps(
+        self, noise: Float[Tensor, "batch *shape"], tolerance: float, most: int = 64, condition: Any = None
+    ) -> int:
+        """The smallest power of two of jumps whose samples differ from those of twice as many by at most ``tolerance``.
+
+        An exact flow map does not depend on the grid, so the root-mean-square gap between N and 2 N jumps estimates the
+        error without a reference. A few dozen noises are enough.
+
+        Args:
+            noise: unit Gaussian noise to measure with.
+            tolerance: largest gap, in the data's unit.
+            most: the answer if no smaller count is good enough.
+            condition: passed to the network.
+
+        Raises:
+            ValueError: a tolerance that is not positive.
+        """
+        if not tolerance > 0:
+            raise ValueError(f"tolerance must be positive, given {tolerance}")
+        steps, coarse = 1, self.sample(noise, 1, condition=condition)
+        while steps < most:
+            fine = self.sample(noise, 2 * steps, condition=condition)
+            if (fine - coarse).square().mean().sqrt() <= tolerance:
+                break
+            steps, coarse = 2 * steps, fine
+        return steps
+
     @torch.no_grad()
     def sample_ode(
         self,

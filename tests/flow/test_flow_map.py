@@ -230,3 +230,25 @@ def test_wrong_shape_of_the_network_is_refused() -> None:
     flow_map = FlowMap(lambda x, t, r: x[:, :1], bare("u_prediction"))
     with pytest.raises(ValueError, match=r"network must return the shape of x, \(4, 2\), it gave \(4, 1\)"):
         flow_map.sample(normal(4, 2))
+
+
+@pytest.mark.parametrize("tolerance", [0.3, 0.03])
+def test_enough_steps_is_the_first_count_whose_gap_to_twice_as_many_is_within_tolerance(tolerance):
+    class Drifting(torch.nn.Module):
+        """A field whose jumps are wrong by an amount that falls with their length."""
+
+        def forward(self, x, t, r, condition=None):
+            return x * (r - t)[:, None]
+
+    flow_map = FlowMap(Drifting(), shelves.load("formulations", "u_prediction"))
+    noise = torch.randn(64, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+    def gap(steps: int) -> float:
+        return float((flow_map.sample(noise, steps) - flow_map.sample(noise, 2 * steps)).square().mean().sqrt())
+
+    chosen = flow_map.enough_steps(noise, tolerance)
+    assert gap(chosen) <= tolerance
+    assert chosen > 1
+    assert gap(chosen // 2) > tolerance
+    with pytest.raises(ValueError, match="tolerance must be positive"):
+        flow_map.enough_steps(noise, 0.0)
