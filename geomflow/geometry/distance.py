@@ -25,6 +25,9 @@ CLEAR_MARGIN = 0.9
 WALL_STEP = 1e-3
 """How far to either side of a face, in half extents of the mesh, the inside is looked for."""
 
+WALL_SPOTS = np.vstack([np.full((1, 3), 1 / 3), 0.9 * np.eye(3) + 1 / 30, 0.45 * (1 - np.eye(3)) + 1 / 30])
+"""Barycentric places - centre, near the corners, near the edges - where a face must be buried to count as a wall."""
+
 
 class SignedDistance(NamedTuple):
     """Signed distances (negative inside, in the mesh's unit) and the confidence of each sign in [0, 1]."""
@@ -76,11 +79,18 @@ class SignedDistanceField:
         return trimesh.Trimesh(vertices, np.asarray(self._surface.faces)[~self._buried()], process=False)
 
     def _buried(self) -> np.ndarray:
-        """Faces with the inside on both of their sides."""
-        step = WALL_STEP * np.asarray(self._surface.face_normals)
-        centres = np.asarray(self._surface.triangles_center)
+        """Faces with the inside on both of their sides, at their centre and everywhere else that is looked at."""
+        buried = np.arange(len(self._surface.faces))
+        for weights in WALL_SPOTS:
+            buried = buried[self._inside_on_both_sides(buried, weights)]
+        return np.isin(np.arange(len(self._surface.faces)), buried)
+
+    def _inside_on_both_sides(self, chosen: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """Whether each chosen face, at one barycentric spot, has the inside in front and behind."""
         vertices, faces = np.asarray(self._surface.vertices), np.asarray(self._surface.faces)
-        both = winding_number(vertices, faces, np.concatenate([centres + step, centres - step]))
+        spots = np.einsum("k,nkd->nd", weights, vertices[faces[chosen]])
+        step = WALL_STEP * np.asarray(self._surface.face_normals)[chosen]
+        both = winding_number(vertices, faces, np.concatenate([spots + step, spots - step]))
         return np.all(np.abs(both).reshape(2, -1) > 0.5, axis=0)
 
     def _local(self, points: np.ndarray) -> np.ndarray:

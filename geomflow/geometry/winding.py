@@ -12,4 +12,5 @@ def winding_number(
     if not (len(faces) and len(points)):
         return np.zeros(len(points))
     as_float = [np.ascontiguousarray(a, dtype=np.float64) for a in (vertices, points)]
-    return pcu.triangle_soup_fast_winding_number(as_float[0], np.ascontiguousarray(faces, dtype=np.int32), as_float[1])
+    indices = np.ascontiguousarray(faces, dtype=np.int32)
+    return np.reshape(pcu.triangle_soup_fast_winding_number(as_float[0], indices, as_float[1]), len(points))

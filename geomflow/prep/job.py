@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import trimesh
 
+import geomflow
 from geomflow.geometry.distance import SignedDistanceField
 from geomflow.geometry.frame import normalize
 from geomflow.geometry.grid import sdf_grid
@@ -17,7 +18,7 @@ from geomflow.prep.recipe import Recipe
 from geomflow.prep.sources import Source, local_file
 from geomflow.records import RecordHeader, ShapeRecord
 
-DECIDING_LIBRARIES = ("geomflow", "numpy", "trimesh", "point-cloud-utils", "warp-lang")
+DECIDING_LIBRARIES = ("numpy", "trimesh", "point-cloud-utils", "warp-lang")
 
 
 def make_record(source: Source, recipe: Recipe) -> ShapeRecord:
@@ -40,7 +41,7 @@ def make_record(source: Source, recipe: Recipe) -> ShapeRecord:
         recipe_hash=recipe.hash,
         frame=recipe.frame,
         quality=quality(mesh),
-        versions={name: version(name) for name in DECIDING_LIBRARIES},
+        versions={"geomflow": geomflow.__version__, **{name: version(name) for name in DECIDING_LIBRARIES}},
     )
     return ShapeRecord(header=header, **arrays)
 
