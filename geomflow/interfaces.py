@@ -18,7 +18,7 @@ class ShapeDataset(Protocol):
         """Return the number of shapes."""
         ...
 
-    def batch(self, indices: Int[Tensor, "batch"], generator: torch.Generator) -> Batch:
+    def batch(self, indices: Int[Tensor, " batch"], generator: torch.Generator) -> Batch:
         """Return one training batch; everything random in it comes from the generator."""
         ...
 
@@ -75,8 +75,8 @@ class Network(Protocol):
     def __call__(
         self,
         x: Tensor,
-        t: Float[Tensor, "batch"],
-        r: Float[Tensor, "batch"],
+        t: Float[Tensor, " batch"],
+        r: Float[Tensor, " batch"],
         condition: Tensor | None = None,
     ) -> Tensor:
         """Return an output of the shape of `x`."""

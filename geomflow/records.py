@@ -80,11 +80,11 @@ class ShapeRecord:
     surface_points: Float[np.ndarray, "n 3"]
     surface_normals: Float[np.ndarray, "n 3"]
     vol_points: Float[np.ndarray, "m 3"]
-    vol_sdf: Float[np.ndarray, "m"]
-    vol_confidence: Float[np.ndarray, "m"]
+    vol_sdf: Float[np.ndarray, " m"]
+    vol_confidence: Float[np.ndarray, " m"]
     near_points: Float[np.ndarray, "k 3"]
-    near_sdf: Float[np.ndarray, "k"]
-    near_confidence: Float[np.ndarray, "k"]
+    near_sdf: Float[np.ndarray, " k"]
+    near_confidence: Float[np.ndarray, " k"]
     vertices: Float[np.ndarray, "v 3"]
     faces: Integer[np.ndarray, "f 3"]
     shifts: Float[np.ndarray, "3"]
@@ -113,7 +113,8 @@ def load_record(path: str | Path, names: tuple[str, ...] = ()) -> ShapeRecord:
 
     Args:
         path: File written by `save_record`.
-        names: Arrays to read, all if empty; those left out come as arrays without entries.
+        names: Arrays to read, all if empty; those left out come as arrays without entries. Name what belongs
+            together, such as vol_points with vol_sdf and vol_confidence.
 
     Raises:
         RecordError: The file is missing, truncated, no shape record, or of a newer schema.

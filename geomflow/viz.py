@@ -173,6 +173,13 @@ def _unoccluded(mesh: wp.uint64, point: wp.vec3, normal: wp.vec3, state: wp.uint
     return free / float(OCCLUSION_RAYS)
 
 
+@wp.func
+@no_type_check
+def _nearly(normal: wp.vec3, flat: wp.vec3):
+    """Whether a corner's normal is close enough to its face's for the corner to be rounded and not an edge."""
+    return wp.dot(normal, flat) > 0.8
+
+
 @wp.kernel(enable_backward=False)
 @no_type_check
 def _shade(
@@ -199,10 +206,9 @@ def _shade(
     if query.result:
         a, b, c = indices[3 * query.face], indices[3 * query.face + 1], indices[3 * query.face + 2]
         flat = wp.normalize(query.normal)
-        smooth = query.u * normals[a] + query.v * normals[b] + (1.0 - query.u - query.v) * normals[c]
         normal = flat
-        if wp.length(smooth) > 0.1 and wp.dot(wp.normalize(smooth), flat) > 0.8:
-            normal = wp.normalize(smooth)
+        if _nearly(normals[a], flat) and _nearly(normals[b], flat) and _nearly(normals[c], flat):
+            normal = wp.normalize(query.u * normals[a] + query.v * normals[b] + (1.0 - query.u - query.v) * normals[c])
         if wp.dot(flat, ray) > 0.0:
             normal, flat = -normal, -flat
         point = eye + ray * query.t + flat * 2.0e-3

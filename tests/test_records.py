@@ -51,8 +51,9 @@ def test_arrays_mean_what_the_schema_says(record):
 
 def test_only_named_arrays_are_read(record, tmp_path):
     save_record(record, tmp_path / "box")
-    found = load_record(tmp_path / "box", ("vol_sdf",))
-    assert len(found.vol_sdf) == 60
+    found = load_record(tmp_path / "box", ("vol_points", "vol_sdf", "vol_confidence"))
+    assert found.vol_points.shape == (60, 3)
+    np.testing.assert_array_equal(found.vol_sdf, record.vol_sdf)
     assert found.sdf_grid is None
     assert len(found.near_points) == 0
 

@@ -34,7 +34,7 @@ def test_what_is_up_is_drawn_above_and_the_camera_goes_round():
 
 
 def test_the_top_is_brighter_than_the_underside_and_a_shadow_falls():
-    picture = render(Box((0.5, 0.5, 0.5)).mesh(), size=96, azimuth=45, elevation=25, color=RED)
+    picture = render(Box((0.5, 0.5, 0.5)).mesh(), size=96, azimuth=45.0, elevation=25.0, color=RED)
     rows = np.nonzero(red(picture))[0]
     top, bottom = picture[rows.min() + 4, 48, 0], picture[rows.max() - 4, 48, 0]
     assert int(top) > int(bottom) + 40

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -24,7 +25,7 @@ class Latents:
         """Return the number of latents."""
         return len(self.mean)
 
-    def batch(self, indices: Int[Tensor, "batch"], generator: torch.Generator) -> dict[str, Tensor]:
+    def batch(self, indices: Int[Tensor, " batch"], generator: torch.Generator) -> dict[str, Tensor]:
         """Return `data` (batch, channels, x, y, z)."""
         mean = self.mean[indices]
         return {"data": mean + self.std[indices] * torch.randn(mean.shape, generator=generator)}

@@ -41,7 +41,7 @@ class SdfSamples:
         """Return the number of shapes."""
         return len(self.grids)
 
-    def batch(self, indices: Int[Tensor, "batch"], generator: torch.Generator) -> dict[str, Tensor]:
+    def batch(self, indices: Int[Tensor, " batch"], generator: torch.Generator) -> dict[str, Tensor]:
         """Return `grid` (batch, x, y, z), `points` (batch, n, 3), `sdf` and `confidence` (batch, n)."""
         volume = self.points // 3
         samples = torch.cat(

@@ -41,8 +41,8 @@ class FlowMap(nn.Module):
         self.formulation = formulation
 
     def cumulative_field(
-        self, x: Float[Tensor, "batch *shape"], t: Clock, r: Clock, condition: Any = None
-    ) -> Float[Tensor, "batch *shape"]:
+        self, x: Float[Tensor, " batch *shape"], t: Clock, r: Clock, condition: Any = None
+    ) -> Float[Tensor, " batch *shape"]:
         """m(x, t, r) of the jump from t to r.
 
         Raises:
@@ -57,21 +57,21 @@ class FlowMap(nn.Module):
         return per_sample(scale.c_skip(t), x) * x + per_sample(scale.c_out(t), x) * output
 
     def instantaneous_field(
-        self, x: Float[Tensor, "batch *shape"], t: Clock, condition: Any = None
-    ) -> Float[Tensor, "batch *shape"]:
+        self, x: Float[Tensor, " batch *shape"], t: Clock, condition: Any = None
+    ) -> Float[Tensor, " batch *shape"]:
         """m(x, t, t): what the network predicts at the instant t."""
         return self.cumulative_field(x, t, t, condition)
 
     def forward(
-        self, x: Float[Tensor, "batch *shape"], t: Clock, r: Clock, condition: Any = None
-    ) -> Float[Tensor, "batch *shape"]:
+        self, x: Float[Tensor, " batch *shape"], t: Clock, r: Clock, condition: Any = None
+    ) -> Float[Tensor, " batch *shape"]:
         """The jump psi_{t->r}(x); exactly x at r = t."""
         field = self.cumulative_field(x, t, r, condition)
         return self.formulation.jump(field, x, _on_clock(t, x, "t"), _on_clock(r, x, "r"))
 
     def velocity(
-        self, x: Float[Tensor, "batch *shape"], t: Clock, condition: Any = None
-    ) -> Float[Tensor, "batch *shape"]:
+        self, x: Float[Tensor, " batch *shape"], t: Clock, condition: Any = None
+    ) -> Float[Tensor, " batch *shape"]:
         """dx/dt of the probability-flow ODE on the clock."""
         field = self.instantaneous_field(x, t, condition)
         return self.formulation.velocity(field, x, _on_clock(t, x, "t"))
@@ -79,13 +79,13 @@ class FlowMap(nn.Module):
     @torch.no_grad()
     def sample(
         self,
-        noise: Float[Tensor, "batch *shape"],
+        noise: Float[Tensor, " batch *shape"],
         steps: int = 1,
         times: Sequence[float] | Float[Tensor, " times"] | None = None,
         condition: Any = None,
         return_path: bool = False,
         progress: Progress | None = None,
-    ) -> Float[Tensor, "batch *shape"] | Float[Tensor, "times batch *shape"]:
+    ) -> Float[Tensor, " batch *shape"] | Float[Tensor, "times batch *shape"]:
         """Data from unit Gaussian noise in ``steps`` jumps (one network call each), without gradients.
 
         To differentiate through a sample, chain the jumps themselves: ``flow_map(x, t, r)``.
@@ -106,7 +106,7 @@ class FlowMap(nn.Module):
         return torch.stack(path) if return_path else path[-1]
 
     def enough_steps(
-        self, noise: Float[Tensor, "batch *shape"], tolerance: float, most: int = 64, condition: Any = None
+        self, noise: Float[Tensor, " batch *shape"], tolerance: float, most: int = 64, condition: Any = None
     ) -> int:
         """The smallest power of two of jumps whose samples differ from those of twice as many by at most ``tolerance``.
 
@@ -135,12 +135,12 @@ class FlowMap(nn.Module):
     @torch.no_grad()
     def sample_ode(
         self,
-        noise: Float[Tensor, "batch *shape"],
+        noise: Float[Tensor, " batch *shape"],
         steps: int,
         method: Method = "heun",
         condition: Any = None,
         progress: Progress | None = None,
-    ) -> Float[Tensor, "batch *shape"]:
+    ) -> Float[Tensor, " batch *shape"]:
         """Data from noise by integrating the instantaneous field (r = t): the reference mode, without gradients.
 
         Each step holds the field constant, for which the formulation's P, Q are the exact solution: ``euler`` is the
@@ -159,12 +159,12 @@ class FlowMap(nn.Module):
     @torch.no_grad()
     def invert(
         self,
-        data: Float[Tensor, "batch *shape"],
+        data: Float[Tensor, " batch *shape"],
         steps: int = 1,
         method: Method = "jump",
         condition: Any = None,
         progress: Progress | None = None,
-    ) -> Float[Tensor, "batch *shape"]:
+    ) -> Float[Tensor, " batch *shape"]:
         """Unit noise from data: the times of ``sample`` reversed, from the path's last time (EDM: sigma_min) to 0.
 
         A network trained on forward pairs (t <= r) alone knows backward jumps only near r = t: give it many steps, or
@@ -178,12 +178,12 @@ class FlowMap(nn.Module):
 
     def _walk(
         self,
-        x: Float[Tensor, "batch *shape"],
+        x: Float[Tensor, " batch *shape"],
         grid: list[float],
         method: Method,
         condition: Any,
         progress: Progress | None,
-    ) -> list[Float[Tensor, "batch *shape"]]:
+    ) -> list[Float[Tensor, " batch *shape"]]:
         """States at the times of ``grid``, each from the one before."""
         steps = {"jump": self.forward, "euler": self._euler, "heun": self._heun}
         if method not in steps:
@@ -198,15 +198,15 @@ class FlowMap(nn.Module):
         return path
 
     def _euler(
-        self, x: Float[Tensor, "batch *shape"], t: float, r: float, condition: Any
-    ) -> Float[Tensor, "batch *shape"]:
+        self, x: Float[Tensor, " batch *shape"], t: float, r: float, condition: Any
+    ) -> Float[Tensor, " batch *shape"]:
         """One step with the field at t held constant."""
         field = self.instantaneous_field(x, t, condition)
         return self.formulation.jump(field, x, _on_clock(t, x, "t"), _on_clock(r, x, "r"))
 
     def _heun(
-        self, x: Float[Tensor, "batch *shape"], t: float, r: float, condition: Any
-    ) -> Float[Tensor, "batch *shape"]:
+        self, x: Float[Tensor, " batch *shape"], t: float, r: float, condition: Any
+    ) -> Float[Tensor, " batch *shape"]:
         """One step with the mean of the fields at both ends."""
         start, end = _on_clock(t, x, "t"), _on_clock(r, x, "r")
         before = self.instantaneous_field(x, start, condition)
@@ -215,7 +215,7 @@ class FlowMap(nn.Module):
         return self.formulation.jump((before + after) / 2, x, start, end)
 
 
-def _on_clock(time: Clock, x: Float[Tensor, "batch *shape"], name: str) -> Float[Tensor, " batch"]:
+def _on_clock(time: Clock, x: Float[Tensor, " batch *shape"], name: str) -> Float[Tensor, " batch"]:
     """A time per sample, on x's device, in float32 or better.
 
     The range of a tensor is checked on the CPU only: elsewhere, and inside a compiled graph, the check would stall it.

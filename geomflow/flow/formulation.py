@@ -181,37 +181,37 @@ class Formulation:
 
     def jump(
         self,
-        m: Float[Tensor, "batch *shape"],
-        x: Float[Tensor, "batch *shape"],
+        m: Float[Tensor, " batch *shape"],
+        x: Float[Tensor, " batch *shape"],
         t: Float[Tensor, " batch"],
         r: Float[Tensor, " batch"],
-    ) -> Float[Tensor, "batch *shape"]:
+    ) -> Float[Tensor, " batch *shape"]:
         """P m + Q x: where a cumulative field m takes x from t to r."""
         gain, kept = self.coefficients(t, r)
         return per_sample(gain, x) * m + per_sample(kept, x) * x
 
     def velocity(
-        self, m: Float[Tensor, "batch *shape"], x: Float[Tensor, "batch *shape"], t: Float[Tensor, " batch"]
-    ) -> Float[Tensor, "batch *shape"]:
+        self, m: Float[Tensor, " batch *shape"], x: Float[Tensor, " batch *shape"], t: Float[Tensor, " batch"]
+    ) -> Float[Tensor, " batch *shape"]:
         """The velocity p m + q x = dx/dt on the clock from an instantaneous field m."""
         p, q = self.rates(t)
         return per_sample(p, x) * m + per_sample(q, x) * x
 
     def x_t(
         self,
-        data: Float[Tensor, "batch *shape"],
-        noise: Float[Tensor, "batch *shape"],
+        data: Float[Tensor, " batch *shape"],
+        noise: Float[Tensor, " batch *shape"],
         t: Float[Tensor, " batch"],
-    ) -> Float[Tensor, "batch *shape"]:
+    ) -> Float[Tensor, " batch *shape"]:
         """The state signal(t) data + sigma(t) noise."""
         return per_sample(self.path.signal(t), data) * data + per_sample(self.path.sigma(t), data) * noise
 
     def instantaneous_target(
         self,
-        data: Float[Tensor, "batch *shape"],
-        noise: Float[Tensor, "batch *shape"],
+        data: Float[Tensor, " batch *shape"],
+        noise: Float[Tensor, " batch *shape"],
         t: Float[Tensor, " batch"],
-    ) -> Float[Tensor, "batch *shape"]:
+    ) -> Float[Tensor, " batch *shape"]:
         """The conditional prediction whose mean given x_t is m_t: data, noise, or signal' data + sigma' noise."""
         if self.predicts == "data":
             return data
@@ -220,11 +220,11 @@ class Formulation:
         signal, sigma = self.path.signal_rate(t), self.path.sigma_rate(t)
         return per_sample(signal, data) * data + per_sample(sigma, data) * noise
 
-    def start(self, noise: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch *shape"]:
+    def start(self, noise: Float[Tensor, " batch *shape"]) -> Float[Tensor, " batch *shape"]:
         """State at t = 0 from unit Gaussian noise: sigma(0) noise (EDM: sigma_max noise)."""
         return noise * self._noise_scale(noise)
 
-    def unstart(self, x: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch *shape"]:
+    def unstart(self, x: Float[Tensor, " batch *shape"]) -> Float[Tensor, " batch *shape"]:
         """Unit noise from a state at t = 0: the inverse of ``start``."""
         return x / self._noise_scale(x)
 
@@ -238,7 +238,7 @@ class Formulation:
             raise ValueError(f"steps must be at least 1, given {steps}")
         return torch.linspace(0, 1, steps + 1, dtype=torch.float64)
 
-    def _noise_scale(self, x: Float[Tensor, "batch *shape"]) -> Float[Tensor, ""]:
+    def _noise_scale(self, x: Float[Tensor, " batch *shape"]) -> Float[Tensor, ""]:
         """sigma(0)."""
         return self.path.sigma(x.new_zeros(()))
 
@@ -257,6 +257,6 @@ class Formulation:
         return (signal, sigma) if self.predicts == "data" else (sigma, signal)
 
 
-def per_sample(value: Float[Tensor, " batch"], x: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch *ones"]:
+def per_sample(value: Float[Tensor, " batch"], x: Float[Tensor, " batch *shape"]) -> Float[Tensor, " batch *ones"]:
     """One number per sample, shaped and typed to multiply x."""
     return value.to(x.dtype).reshape(-1, *[1] * (x.ndim - 1))

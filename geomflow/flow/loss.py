@@ -26,8 +26,8 @@ class FlowBatch:
     ``condition`` is None, a tensor of (batch, ...), or a mapping of such.
     """
 
-    data: Float[Tensor, "batch *shape"]
-    noise: Float[Tensor, "batch *shape"]
+    data: Float[Tensor, " batch *shape"]
+    noise: Float[Tensor, " batch *shape"]
     t: Float[Tensor, " batch"]
     r: Float[Tensor, " batch"]
     condition: Any = None
@@ -45,8 +45,8 @@ class Regression:
     ``weight`` of each sample's squared error; None stands for the formulation's weight at the time of departure.
     """
 
-    prediction: Float[Tensor, "batch *shape"]
-    target: Float[Tensor, "batch *shape"]
+    prediction: Float[Tensor, " batch *shape"]
+    target: Float[Tensor, " batch *shape"]
     weight: Float[Tensor, " batch"] | None = None
 
     def squared_error(self) -> Float[Tensor, " batch"]:
@@ -108,7 +108,7 @@ class LossModule(nn.Module):
 
     def forward(
         self,
-        data: Float[Tensor, "batch *shape"],
+        data: Float[Tensor, " batch *shape"],
         condition: Any = None,
         progress: float = 1.0,
         generator: torch.Generator | None = None,
@@ -147,7 +147,7 @@ class LossModule(nn.Module):
         return loss, {"loss": loss.detach(), **raw}
 
     def _draw(
-        self, data: Float[Tensor, "batch *shape"], condition: Any, progress: float, generator: torch.Generator | None
+        self, data: Float[Tensor, " batch *shape"], condition: Any, progress: float, generator: torch.Generator | None
     ) -> FlowBatch:
         """The data with noise and times, those with r = t first."""
         device = generator.device if generator else None

@@ -26,11 +26,11 @@ class Bvh:
             indices=wp.array(np.asarray(faces, dtype=np.int32).ravel(), dtype=wp.int32, device=device),
         )
 
-    def distance(self, points: Shaped[np.ndarray, "n 3"]) -> Float[np.ndarray, "n"]:
+    def distance(self, points: Shaped[np.ndarray, "n 3"]) -> Float[np.ndarray, " n"]:
         """Return the distance from each point to the closest point of the surface (n,)."""
         return self._launch(_closest_distance, points)
 
-    def parity(self, points: Shaped[np.ndarray, "n 3"]) -> Float[np.ndarray, "n"]:
+    def parity(self, points: Shaped[np.ndarray, "n 3"]) -> Float[np.ndarray, " n"]:
         """Return the share of `RAYS` fixed rays from each point that cross the surface an odd number of times (n,)."""
         return self._launch(_odd_crossings, points, wp.array(RAYS, dtype=wp.vec3, device=self.device))
 

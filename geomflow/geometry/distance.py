@@ -32,8 +32,8 @@ WALL_SPOTS = np.vstack([np.full((1, 3), 1 / 3), 0.9 * np.eye(3) + 1 / 30, 0.45 *
 class SignedDistance(NamedTuple):
     """Signed distances (negative inside, in the mesh's unit) and the confidence of each sign in [0, 1]."""
 
-    distance: Float[np.ndarray, "n"]
-    confidence: Float[np.ndarray, "n"]
+    distance: Float[np.ndarray, " n"]
+    confidence: Float[np.ndarray, " n"]
 
 
 class SignedDistanceField:
@@ -69,7 +69,7 @@ class SignedDistanceField:
         """Lower and upper corner of the mesh in its own frame."""
         return self._frame.undo(np.asarray(self._surface.bounds))
 
-    def unsigned(self, points: Shaped[np.ndarray, "n 3"]) -> Float[np.ndarray, "n"]:
+    def unsigned(self, points: Shaped[np.ndarray, "n 3"]) -> Float[np.ndarray, " n"]:
         """Return the exact distance (n,) to the surface in the mesh's unit."""
         return (self._boundary.distance(self._local(points)) / self._frame.scale).astype(np.float32)
 

@@ -115,8 +115,8 @@ def narrow_band(field: Field, resolution: int, band: float = 0.0, slack: float =
 
 
 def evaluate(
-    field: Field, axes: list[Float[np.ndarray, "_"]], wanted: Bool[np.ndarray, "x y z"]
-) -> Float[np.ndarray, "n"]:
+    field: Field, axes: list[Float[np.ndarray, " _"]], wanted: Bool[np.ndarray, "x y z"]
+) -> Float[np.ndarray, " n"]:
     """Return the field (n,) at the wanted nodes of a grid with the given axes, in chunks of `CHUNK` points.
 
     Raises:

@@ -10,7 +10,7 @@ import trimesh
 from jaxtyping import Float, Shaped
 
 Points = Shaped[np.ndarray, "n 3"]
-Distances = Float[np.ndarray, "n"]
+Distances = Float[np.ndarray, " n"]
 
 
 @dataclass(frozen=True)

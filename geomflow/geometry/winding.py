@@ -7,7 +7,7 @@ from jaxtyping import Float, Integer, Shaped
 
 def winding_number(
     vertices: Shaped[np.ndarray, "v 3"], faces: Integer[np.ndarray, "f 3"], points: Shaped[np.ndarray, "n 3"]
-) -> Float[np.ndarray, "n"]:
+) -> Float[np.ndarray, " n"]:
     """Return how often the surface turns around each point: 1 inside a closed outward body, 0 outside of it."""
     if not (len(faces) and len(points)):
         return np.zeros(len(points))

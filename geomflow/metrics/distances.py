@@ -33,10 +33,10 @@ class Matches(NamedTuple):
         backward_indices: Index (m,) into a of those nearest points.
     """
 
-    forward: Float[np.ndarray, "n"]
-    backward: Float[np.ndarray, "m"]
-    forward_indices: Integer[np.ndarray, "n"]
-    backward_indices: Integer[np.ndarray, "m"]
+    forward: Float[np.ndarray, " n"]
+    backward: Float[np.ndarray, " m"]
+    forward_indices: Integer[np.ndarray, " n"]
+    backward_indices: Integer[np.ndarray, " m"]
 
     def chamfer(self, squared: bool = False) -> float:
         """Return the sum of both mean distances (or mean squared distances); see `geomflow.metrics.chamfer`."""

@@ -30,8 +30,8 @@ class Band(NamedTuple):
 class Nearest(NamedTuple):
     """For each row of a distance matrix, the column of the nearest shape and its distance."""
 
-    indices: Integer[np.ndarray, "n"]
-    distances: Float[np.ndarray, "n"]
+    indices: Integer[np.ndarray, " n"]
+    distances: Float[np.ndarray, " n"]
 
 
 class _IndexedSets(NamedTuple):
@@ -208,7 +208,7 @@ def nearest(distances: Float[np.ndarray, "_ _"], exclude_self: bool = False) -> 
     return Nearest(indices, distances[np.arange(len(indices)), indices])
 
 
-def bootstrap_interval(values: Float[np.ndarray, "n"], level: float = 0.95, draws: int = 1000, seed: int = 0) -> Band:
+def bootstrap_interval(values: Float[np.ndarray, " n"], level: float = 0.95, draws: int = 1000, seed: int = 0) -> Band:
     """Return the percentile bootstrap interval of a mean over shapes, as of IoU or of MMD's per-reference distances.
 
     It says how the mean varies with the shapes drawn to compute it, everything else (such as the generated set) held.

@@ -33,7 +33,7 @@ class TimeEmbedding(nn.Module):
         )
         self.embed_r.load_state_dict(self.embed_t.state_dict())
 
-    def forward(self, t: Float[Tensor, "batch"], r: Float[Tensor, "batch"]) -> Float[Tensor, "batch width"]:
+    def forward(self, t: Float[Tensor, " batch"], r: Float[Tensor, " batch"]) -> Float[Tensor, "batch width"]:
         """Return the embedding of current time `t` and target time `r`."""
         return (self.embed_t(self._features(t)) + self.embed_r(self._features(r))) / 2
 

@@ -31,8 +31,8 @@ class GridTransformer(nn.Module):
     def forward(
         self,
         x: Float[Tensor, "batch c x y z"],
-        t: Float[Tensor, "batch"],
-        r: Float[Tensor, "batch"],
+        t: Float[Tensor, " batch"],
+        r: Float[Tensor, " batch"],
         condition: Tensor | None = None,
     ) -> Float[Tensor, "batch c x y z"]:
         """Return an output of the shape of `x`.

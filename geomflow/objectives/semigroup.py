@@ -67,8 +67,8 @@ class Semigroup:
 
 @torch.no_grad()
 def two_part_field(
-    flow_map: FlowMap, x: Float[Tensor, "batch *shape"], batch: FlowBatch, s: Float[Tensor, " batch"]
-) -> Float[Tensor, "batch *shape"]:
+    flow_map: FlowMap, x: Float[Tensor, " batch *shape"], batch: FlowBatch, s: Float[Tensor, " batch"]
+) -> Float[Tensor, " batch *shape"]:
     """Cumulative field of the jumps t -> s -> r from x, without gradients."""
     first = flow_map.cumulative_field(x, batch.t, s, batch.condition)
     between = flow_map.formulation.jump(first, x, batch.t, s)

@@ -99,8 +99,6 @@ def test_bad_input_is_named():
         dense(lambda points: points, 3)
     with pytest.raises(ValueError, match="NaN at 27 of 27"):
         dense(lambda points: np.full(len(points), np.nan), 3)
-    with pytest.raises(ValueError, match="unknown frame 'ball'"):
-        normalize(Box().mesh(), "ball")
     with pytest.raises(ValueError, match="margin must be in"):
         normalize(Box().mesh(), margin=1.5)
     flat = trimesh.Trimesh(np.zeros((3, 3)), [[0, 1, 2]], process=False)

@@ -28,7 +28,7 @@ def test_what_is_missing_is_said():
     box = Box().mesh()
     assert "not watertight" in solid_report(trimesh.Trimesh(box.vertices, box.faces[:-1], process=False)).reasons()
     assert solid_report(inverted(Box().mesh())).reasons()[0] == "0 outer components"
-    assert solid_report(joined(box, Moved(Box(), (3.0, 0, 0)).mesh())).reasons() == ["2 outer components"]
+    assert solid_report(joined(box, Moved(Box(), (3.0, 0.0, 0.0)).mesh())).reasons() == ["2 outer components"]
 
 
 def test_a_cavity_is_no_second_component_and_takes_its_volume():
