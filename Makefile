@@ -22,7 +22,7 @@ help:  ## show this list
 	@touch $@
 
 .venv/installed-test: .venv/bin/python pyproject.toml constraints.txt
-	$(PIP) --editable ".[test,fast]"
+	$(PIP) --editable ".[test]"
 	@touch .venv/installed $@
 
 demo: .venv/installed  ## generate eight shapes with the embedded model into out/demo

@@ -120,7 +120,8 @@ def draw(
     save_png(
         contact_sheet([mesh for mesh in two[:24] if len(mesh.faces)], columns=8, size=220), out / "chairs_generated.png"
     )
-    by_steps = [mesh for meshes in made.values() for mesh in meshes[:8]]
+    whole = [i for i in range(COUNT) if all(len(meshes[i].faces) for meshes in made.values())][:8]
+    by_steps = [meshes[i] for meshes in made.values() for i in whole]
     save_png(contact_sheet(by_steps, columns=8, size=220), out / "chairs_steps.png")
     eight = [mesh for mesh in two if len(mesh.faces)][:8]
     closest = nearest(pairwise_chamfer(sampled(eight), train)).indices

@@ -26,11 +26,12 @@ class LatentScale(nn.Module):
         self.register_buffer("mean", torch.zeros(latent_shape))
         self.register_buffer("std", torch.ones(latent_shape))
 
-    def fit(self, latents: Tensor) -> None:
-        """Take mean and spread per channel from latents (shapes, channels, x, y, z)."""
-        over = (0, *range(2, latents.ndim))
-        self.mean.copy_(latents.mean(over, keepdim=True)[0].expand_as(self.mean))
-        self.std.copy_(latents.std(over, keepdim=True)[0].expand_as(self.std))
+    def fit(self, mean: Tensor, variance: Tensor) -> None:
+        """Take mean and spread per channel of Gaussians with means and variances (shapes, channels, x, y, z)."""
+        over = (0, *range(2, mean.ndim))
+        spread = (mean.var(over, correction=0, keepdim=True) + variance.mean(over, keepdim=True)).sqrt()
+        self.mean.copy_(mean.mean(over, keepdim=True)[0].expand_as(self.mean))
+        self.std.copy_(spread[0].expand_as(self.std))
 
     def standardize(self, latents: Tensor) -> Tensor:
         """Return latents with zero mean and unit spread."""

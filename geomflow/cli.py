@@ -1,6 +1,7 @@
 """The command line: one verb parses its arguments and calls one plain function that scripts and notebooks call too.
 
-Exit codes: 0 done, 1 the work failed, 2 the command was wrong. Errors are one line on stderr.
+Exit codes: 0 done, 1 the work failed, 2 the command was wrong, 130 interrupted. Errors are one line on stderr; with
+GEOMFLOW_DEBUG set, those that were not foreseen keep their traceback.
 """
 
 import contextlib
@@ -16,7 +17,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from geomflow.errors import GeomflowError
+from geomflow.errors import ConfigError, EmptySurface, GeomflowError
 
 MeshFormat = Literal["ply", "obj", "glb", "stl"]
 Device = Literal["cpu", "cuda"]
@@ -57,6 +58,8 @@ def generate(
     pipeline = Pipeline.from_pretrained(model, device)
     result = pipeline(count, steps, seed, resolution, progress=True)
     save_generation(result, out, format, model)
+    if not any(len(mesh.faces) for mesh in result.meshes):
+        raise EmptySurface(f"no shape has a surface; the reasons are in {out}/generation.json")
     solid = sum(not shape.as_dict()["reasons"] for shape in result.shapes)
     _say(f"{count} shapes in {result.steps} steps, {sum(result.seconds.values()):.1f} s; {solid} pass the solid report")
     _say(f"wrote {out}/0000.{format} ..., {out}/generation.json, {out}/preview.png")
@@ -196,13 +199,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments, settings = _split_settings(list(sys.argv[1:] if arguments is None else arguments))
     try:
         _parse_and_run(arguments, settings)
-    except (GeomflowError, OSError, ValueError) as error:
-        sys.stderr.write(f"geomflow: {_first_line(error)}\n")
-        return 1
     except KeyboardInterrupt:
         sys.stderr.write("geomflow: interrupted\n")
         return 130
+    except Exception as error:
+        if os.environ.get("GEOMFLOW_DEBUG"):
+            raise
+        sys.stderr.write(f"geomflow: {_first_line(error)}\n")
+        return 2 if _is_usage(error) else 1
     return 0
+
+
+def _is_usage(error: Exception) -> bool:
+    """Whether an argument was wrong, as opposed to what it led to."""
+    return isinstance(error, ConfigError) or (isinstance(error, ValueError) and not isinstance(error, GeomflowError))
 
 
 def _parse_and_run(arguments: list[str], settings: dict[str, str]) -> None:
@@ -264,8 +274,12 @@ def _split_settings(arguments: list[str]) -> tuple[list[str], dict[str, str]]:
     return plain, settings
 
 
-def _first_line(error: BaseException) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+def _first_line(error: Exception) -> str:
+    """The error in one line, with its kind if geomflow did not foresee it."""
+    line = str(error).strip().split("\n")[0]
+    if isinstance(error, GeomflowError | OSError | ValueError) and line:
+        return line
+    return f"{type(error).__name__}: {line} (GEOMFLOW_DEBUG=1 shows where)"
 
 
 def _models() -> list[str]:

@@ -7,13 +7,18 @@ from importlib.metadata import PackageNotFoundError, version
 REQUIRED = ("geomflow", "torch", "numpy", "scipy", "trimesh", "scikit-image", "point-cloud-utils", "warp-lang")
 
 OPTIONAL = {
-    "manifold3d": "a second opinion on whether a mesh is a solid (extra: fast)",
-    "matplotlib": "figures (extra: viz)",
-    "plotly": "interactive shapes in notebooks (extra: viz)",
-    "pyvista": "OpenGL pictures (extra: viz)",
-    "open3d": "conversion to and from Open3D (extra: open3d)",
-    "dask": "preprocessing on a cluster (extra: dask)",
+    "manifold3d": "exact booleans of trimesh meshes (extra: fast)",
+    "embreex": "faster rays in trimesh (extra: fast)",
+    "matplotlib": "figures of your own (extra: viz)",
+    "plotly": "meshes that turn in a notebook (extra: viz)",
+    "pyvista": "an OpenGL viewer (extra: viz)",
+    "jupyterlab": "notebooks (extra: notebooks)",
+    "open3d": "its meshes and viewer beside ours (extra: open3d)",
 }
+"""Libraries that geomflow itself never needs, and what people install them for beside it."""
+
+
+NO_CUDA = "kernels on cuda: not tried, Warp sees no CUDA device"
 
 
 def examine() -> list[str]:
@@ -24,7 +29,7 @@ def examine() -> list[str]:
         *(f"{name} {_version(name) or f'not installed; would add {adds}'}" for name, adds in OPTIONAL.items()),
         _torch_devices(),
         _warp_devices(),
-        _kernels(),
+        *_kernels(),
         _rendering(),
     ]
 
@@ -50,16 +55,22 @@ def _warp_devices() -> str:
     return f"warp devices: {', '.join(str(device) for device in wp.get_devices())}"
 
 
-def _kernels() -> str:
-    """Ask a distance whose answer is known."""
+def _kernels() -> list[str]:
+    """Ask every device for a distance whose answer is known."""
+    from geomflow.geometry.warp_runtime import wp
+
+    return [*(_kernel(str(device)) for device in wp.get_devices()), *([] if wp.is_cuda_available() else [NO_CUDA])]
+
+
+def _kernel(device: str) -> str:
     import numpy as np
 
-    from geomflow.geometry.distance import signed_distance
+    from geomflow.geometry.bvh import Bvh
     from geomflow.geometry.primitives import Box
 
-    box = Box((0.5, 0.5, 0.5))
-    found = float(signed_distance(box.mesh(), np.array([[0.9, 0.0, 0.0]])).distance[0])
-    return "distance kernels: work" if abs(found - 0.4) < 1e-5 else f"distance kernels: WRONG, {found} instead of 0.4"
+    box = Box((0.5, 0.5, 0.5)).mesh()
+    found = float(Bvh(np.asarray(box.vertices), np.asarray(box.faces), device).distance(np.array([[0.9, 0.0, 0.0]]))[0])
+    return f"kernels on {device}: {'work' if abs(found - 0.4) < 1e-5 else f'WRONG, {found} instead of 0.4'}"
 
 
 def _rendering() -> str:

@@ -32,6 +32,11 @@ class Posterior(Protocol):
         """Most likely latent."""
         ...
 
+    @property
+    def log_variance(self) -> Tensor:
+        """Logarithm of the variance of every latent number."""
+        ...
+
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
         """Return one draw per shape."""
         ...

@@ -1,6 +1,7 @@
 """Generation: checkpoint to shapes - noise, a few jumps of the flow map, decoder, surface extraction."""
 
 import json
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from geomflow import assemble, checkpoint
-from geomflow.errors import CheckpointError, EmptySurface
+from geomflow.errors import CheckpointError, EmptySurface, MeshHasNoFaces
 from geomflow.flow import FlowMap
 from geomflow.geometry.distance import SignedDistanceField
 from geomflow.geometry.extract import extract_mesh
@@ -30,6 +31,12 @@ DEFAULT_MODEL = "chairs"
 
 SPECK = 0.02
 """Bodies under this share of the largest body's volume are dropped from a generated mesh."""
+
+NETWORK_BATCH = 64
+"""Shapes per network call, so that memory does not grow with the count."""
+
+PREVIEWED = 64
+"""Shapes drawn on a preview, at most."""
 
 
 @dataclass(frozen=True)
@@ -65,13 +72,16 @@ class Generation:
         shapes: Mesh, report and seed of every shape.
         steps: Jumps of the flow map.
         nfe: Network calls per shape.
-        seconds: Wall time of each stage: network, decode (which includes asking the field) and report.
+        resolution: Samples per axis of the extraction.
+        seconds: Wall time of each stage: `network`, `decode and extract`, `report` and, for steps="auto", `choice of
+            steps`.
         latents: What the decoder was given (count, *latent shape).
     """
 
     shapes: list[Shape]
     steps: int
     nfe: int
+    resolution: int
     seconds: dict[str, float]
     latents: Tensor
 
@@ -86,6 +96,7 @@ class Generation:
             "count": len(self.shapes),
             "steps": self.steps,
             "nfe": self.nfe,
+            "resolution": self.resolution,
             "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
             "shapes": [shape.as_dict() for shape in self.shapes],
         }
@@ -139,6 +150,7 @@ class Pipeline:
         resolution: int = 128,
         tolerance: float = 0.1,
         progress: bool = False,
+        condition: None = None,
     ) -> Generation:
         """Generate shapes.
 
@@ -150,11 +162,14 @@ class Pipeline:
             resolution: Samples per axis of the extraction.
             tolerance: Root-mean-square gap for `auto`, in standard deviations of a latent number.
             progress: Whether to show a bar.
+            condition: What to generate; the models so far take none.
 
         Raises:
-            ValueError: `count` or `steps` under 1.
+            ValueError: `count` or `steps` under 1, or a condition.
             CheckpointError: The model has no flow map.
         """
+        if condition is not None:
+            raise ValueError(f"condition must be None for a model without conditions, not {condition!r}")
         clock = _Clock()
         if steps == "auto":
             with clock.stage("choice of steps"):
@@ -164,7 +179,7 @@ class Pipeline:
         shapes = []
         for i in tqdm(range(count), desc="shapes", unit="mesh", disable=not progress):
             shapes.append(self._shape(latents[i], seed + i, resolution, clock))
-        return Generation(shapes, steps, steps, clock.seconds, latents.cpu())
+        return Generation(shapes, steps, steps, resolution, clock.seconds, latents.cpu())
 
     @torch.no_grad()
     def sample_latents(self, count: int, steps: int = 2, seed: int = 0, ode: bool = False) -> Tensor:
@@ -180,11 +195,12 @@ class Pipeline:
             ValueError: `count` or `steps` under 1.
             CheckpointError: The model has no flow map.
         """
-        if count < 1 or steps < 1:
-            raise ValueError(f"count and steps must be at least 1, given {count} and {steps}")
+        if not (isinstance(count, int) and isinstance(steps, int) and count >= 1 and steps >= 1):
+            raise ValueError(f"count and steps must be whole numbers of at least 1, given {count!r} and {steps!r}")
         flow_map = self._flow_map()
+        sample = flow_map.sample_ode if ode else flow_map.sample
         noise = _noise(self.model.autoencoder.latent_shape, count, seed).to(self.device)
-        standardized = flow_map.sample_ode(noise, steps=steps) if ode else flow_map.sample(noise, steps=steps)
+        standardized = torch.cat([sample(part, steps=steps) for part in noise.split(NETWORK_BATCH)])
         return self.model.scale.restore(standardized)
 
     def enough_steps(self, tolerance: float, seed: int = 0, count: int = 16) -> int:
@@ -234,6 +250,8 @@ class Pipeline:
             MeshError: The mesh has no faces or no extent.
             EmptySurface: The decoded field has no surface.
         """
+        if not len(getattr(mesh, "faces", ())):
+            raise MeshHasNoFaces(f"a surface is wanted, given a {type(mesh).__name__} without faces")
         unit, frame = normalize(mesh)
         decoded = extract_mesh(self.field(self.encode(unit)), resolution)
         return trimesh.Trimesh(frame.undo(np.asarray(decoded.vertices)), decoded.faces, process=False)
@@ -271,7 +289,8 @@ def pretrained_names() -> list[str]:
 def save_generation(result: Generation, out: str | Path, file_format: str = "ply", model: str = DEFAULT_MODEL) -> Path:
     """Write 0000.ply, 0001.ply, ..., generation.json and preview.png into a folder, and return it.
 
-    Everything is written to a temporary folder beside it and moved at the end, so nothing half-written is left behind.
+    Everything is written to a temporary folder inside it and moved at the end, so nothing half-written is left behind;
+    the shapes and the preview of an earlier generation in the same folder are removed then.
 
     Raises:
         OSError: The folder cannot be written or the disk is full.
@@ -288,14 +307,21 @@ def save_generation(result: Generation, out: str | Path, file_format: str = "ply
         for name, entry in zip(names, about["shapes"], strict=True):
             entry["file"] = name
         (partial / "generation.json").write_text(json.dumps(about, indent=2) + "\n")
-        drawn = [mesh for mesh in result.meshes if len(mesh.faces)]
+        drawn = [mesh for mesh in result.meshes if len(mesh.faces)][:PREVIEWED]
         if drawn:
             save_png(contact_sheet(drawn), partial / "preview.png")
+        for file in _earlier(out):
+            file.unlink()
         for file in sorted(partial.iterdir()):
             file.replace(out / file.name)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return out
+
+
+def _earlier(out: Path) -> list[Path]:
+    """Numbered meshes and the preview that an earlier generation left in a folder."""
+    return [file for file in out.iterdir() if re.fullmatch(r"\d{4,}\.(ply|obj|glb|stl)|preview\.png", file.name)]
 
 
 def _export(shape: Shape, folder: Path, index: int, file_format: str) -> str:

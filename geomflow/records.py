@@ -1,8 +1,8 @@
 """Shape records: the arrays made from one mesh, in one safetensors file with a self-describing header.
 
-All positions are in the unit frame, where distances are negative inside; `(vertex_in_file - shifts) * scale` takes the
-file's frame there. Files are written under a temporary name and renamed, and hold no time stamp: the same mesh and
-recipe give the same bytes.
+All positions are in the unit frame, where distances are negative inside. A vertex of the file is taken there by turning
+it as the header's `up` and `yaw` say (`geomflow.prep.job.upright`), then `(vertex - shifts) * scale`. Files are
+written under a temporary name and renamed, and hold no time stamp: the same mesh and recipe give the same bytes.
 """
 
 import json
@@ -30,8 +30,10 @@ class RecordHeader:
         id: Name of the shape, unique in its dataset.
         source: File name of the mesh, and member name where it came out of an archive.
         sha256: Hash of the mesh file.
-        class_name: Category, empty if none.
+        class_name: Category, empty if none; `class` in the file.
         split: `train`, `test` or any other name of a subset.
+        up: Axis that points up in the mesh file, `y` or `z`.
+        yaw: Degrees about +y that turned the mesh's front to +z.
         recipe: The options that made the record.
         recipe_hash: Short hash of those options.
         frame: `box` or `sphere`.
@@ -46,6 +48,8 @@ class RecordHeader:
     sha256: str
     class_name: str = ""
     split: str = "train"
+    up: str = "y"
+    yaw: float = 0.0
     recipe: dict[str, Any] = field(default_factory=dict)
     recipe_hash: str = ""
     frame: str = "box"
@@ -71,7 +75,7 @@ class ShapeRecord:
         near_confidence: Confidence of each sign, in [0, 1].
         vertices: Vertices of the normalised mesh.
         faces: Triangles of the normalised mesh.
-        shifts: Centre of the source mesh in its own frame.
+        shifts: Centre of the source mesh in its own frame, once turned upright.
         scale: Factor from the source's unit to the unit frame.
         sdf_grid: Optional grid of signed distances over [-1, 1]^3, cut off at the recipe's band.
     """
@@ -104,7 +108,9 @@ def save_record(record: ShapeRecord, path: str | Path) -> None:
         OSError: The folder cannot be written, or the disk is full; nothing is left behind.
     """
     contiguous = {name: np.ascontiguousarray(array) for name, array in record.arrays().items()}
-    metadata = {"geomflow_record": json.dumps(asdict(record.header), sort_keys=True)}
+    header = asdict(record.header)
+    header["class"] = header.pop("class_name")
+    metadata = {"geomflow_record": json.dumps(header, sort_keys=True)}
     write_atomically(Path(path), safetensors.numpy.save(contiguous, metadata))
 
 
@@ -138,7 +144,7 @@ def _header(path: Path, metadata: dict[str, str] | None) -> RecordHeader:
     values = json.loads((metadata or {})["geomflow_record"])
     if values.get("schema", 0) > SCHEMA:
         raise RecordError(f"{path}: schema {values['schema']} is newer than {SCHEMA}, the newest this geomflow reads")
-    return RecordHeader(**values)
+    return RecordHeader(class_name=values.pop("class", ""), **values)
 
 
 _EMPTY: dict[str, np.ndarray] = {

@@ -1,6 +1,7 @@
 """The embedded model: same seed same shape, alone or in a batch; solids; files that are whole."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -82,6 +83,13 @@ def test_files_are_written_whole(result, tmp_path):
     assert mesh.volume == pytest.approx(result.meshes[1].volume, rel=1e-4)
 
 
+def test_a_smaller_generation_leaves_nothing_of_a_larger_one(result, tmp_path):
+    (tmp_path / "notes.txt").touch()
+    save_generation(result, tmp_path, "ply")
+    save_generation(replace(result, shapes=result.shapes[:1]), tmp_path, "stl")
+    assert {file.name for file in tmp_path.iterdir()} == {"0000.stl", "generation.json", "preview.png", "notes.txt"}
+
+
 @pytest.mark.parametrize("file_format", ["obj", "glb", "stl"])
 def test_every_format_reads_back(result, tmp_path, file_format):
     save_generation(result, tmp_path, file_format)
@@ -100,12 +108,12 @@ def test_a_full_disk_leaves_nothing_half_written(result, tmp_path, monkeypatch):
 
 
 def test_a_shape_without_surface_is_listed_with_its_reason(tmp_path):
-    empty = Generation([Shape(0, trimesh.Trimesh(), problem="no surface")], 2, 2, {}, np.zeros(1))
+    empty = Generation([Shape(0, trimesh.Trimesh(), problem="no surface")], 2, 2, 64, {}, np.zeros(1))
     save_generation(empty, tmp_path)
     entry = json.loads((tmp_path / "generation.json").read_text())["shapes"][0]
     assert (entry["passes"], entry["reasons"], entry["file"]) == (False, ["no surface"], "")
 
 
 def test_bad_counts_are_named(pipeline):
-    with pytest.raises(ValueError, match="count and steps must be at least 1, given 0 and 2"):
+    with pytest.raises(ValueError, match="count and steps must be whole numbers of at least 1, given 0 and 2"):
         pipeline(count=0)

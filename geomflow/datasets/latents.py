@@ -37,7 +37,7 @@ def make(folder: str, autoencoder: nn.Module, scale: nn.Module, split: str = "tr
     Args:
         folder: Dataset folder.
         autoencoder: Trained encoder; it is only read.
-        scale: Fitted here to the latents: mean and spread per channel.
+        scale: Fitted here to the latents: mean and spread per channel, that of the posteriors included.
         split: Subset to read.
         mirror: Whether each shape's reflection in x is a shape of its own.
 
@@ -46,7 +46,7 @@ def make(folder: str, autoencoder: nn.Module, scale: nn.Module, split: str = "tr
     """
     posteriors = [_encode(file, autoencoder, mirror) for file in record_files(folder, split)]
     mean, log_variance = (torch.cat(parts) for parts in zip(*posteriors, strict=True))
-    scale.fit(mean)  # pyright: ignore[reportCallIssue]
+    scale.fit(mean, log_variance.exp())  # pyright: ignore[reportCallIssue]
     return Latents(scale.standardize(mean), (0.5 * log_variance).exp() / scale.std)  # pyright: ignore
 
 

@@ -45,5 +45,6 @@ def blocks(width: int, count: int) -> nn.Sequential:
 
 
 def standard_normal(like: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Return normal noise of the shape and device of `like`, drawn from the generator."""
-    return torch.randn(like.shape, generator=generator, dtype=like.dtype, device=like.device)
+    """Return normal noise of the shape and on the device of `like`, drawn where the generator lives."""
+    source = generator.device if generator else like.device
+    return torch.randn(like.shape, generator=generator, dtype=like.dtype, device=source).to(like.device)

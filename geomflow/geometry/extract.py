@@ -1,6 +1,5 @@
 """Extraction: a distance field or grid to a closed mesh, by marching cubes (Lewiner et al., 2003, in scikit-image)."""
 
-import os
 from typing import Literal
 
 import numpy as np
@@ -17,9 +16,6 @@ SLACK = 1.5
 
 NUDGE = 1e-4
 """Smallest distance, in voxels, of a vertex from a grid node: keeps triangles from collapsing to points."""
-
-BYTES_PER_NODE = 16
-"""Memory of one node during extraction: the grid, its padded copy, and what marching cubes keeps of it."""
 
 
 def extract_mesh(
@@ -55,23 +51,12 @@ def extract_mesh(
 
 
 def _evaluate(field: Field, resolution: int, method: Method, level: float) -> SdfGrid:
-    _check_memory(resolution)
     if method == "dense":
         return dense(field, resolution)
     if method == "hierarchical":
         shifted = narrow_band(lambda points: np.asarray(field(points)) - level, resolution, slack=SLACK)
         return SdfGrid(shifted.values + np.float32(level))
     raise ValueError(f"method must be 'hierarchical' or 'dense', not {method!r}")
-
-
-def _check_memory(resolution: int) -> None:
-    wanted = BYTES_PER_NODE * resolution**3
-    present = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if wanted > present / 2:
-        raise ValueError(
-            f"resolution {resolution} needs about {wanted / 2**30:.1f} GiB, over half of this machine's "
-            f"{present / 2**30:.1f} GiB"
-        )
 
 
 def _off_nodes(values: np.ndarray, grid: SdfGrid) -> np.ndarray:

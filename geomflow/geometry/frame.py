@@ -8,7 +8,7 @@ import numpy as np
 import trimesh
 from jaxtyping import Float, Shaped
 
-from geomflow.errors import MeshDegenerate
+from geomflow.errors import MeshDegenerate, MeshHasNoFaces
 
 Frame = Literal["box", "sphere"]
 
@@ -45,11 +45,14 @@ def normalize(mesh: trimesh.Trimesh, frame: Frame = "box", margin: float = 0.95)
         margin: What is left for the surface's outside, in (0, 1].
 
     Raises:
+        MeshHasNoFaces: The mesh has no faces.
         MeshDegenerate: The vertices have no extent.
         ValueError: Unknown frame, or a margin outside (0, 1].
     """
     if not 0 < margin <= 1:
         raise ValueError(f"margin must be in (0, 1], not {margin}")
+    if not len(mesh.faces):
+        raise MeshHasNoFaces("cannot normalise a mesh without faces")
     used = np.asarray(mesh.vertices)[np.unique(mesh.faces)]
     similarity = _similarity(used, frame, margin)
     unit = trimesh.Trimesh(similarity.apply(np.asarray(mesh.vertices)), mesh.faces, process=False)

@@ -3,6 +3,7 @@
 Grids are node-centred: `resolution` samples per axis, the first at -1 and the last at +1, axes in the order (x, y, z).
 """
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -17,6 +18,9 @@ Field = Callable[[np.ndarray], np.ndarray]
 
 CHUNK = 1 << 18
 """Most points given to a field in one call."""
+
+BYTES_PER_NODE = 24
+"""Memory of one node: its value, copies of it, and its index while it is evaluated."""
 
 COARSE_CELLS = 32
 """Cells per axis at which the coarse-to-fine search starts."""
@@ -60,7 +64,7 @@ def sdf_grid(mesh: trimesh.Trimesh | SignedDistanceField, resolution: int = 64, 
         band: If given, values are exact up to this distance, cut off at it, and only nodes near it are asked for.
 
     Raises:
-        ValueError: The mesh leaves the cube, or the resolution is under 2, or the band is not positive.
+        ValueError: The mesh leaves the cube, the resolution is under 2 or beyond memory, or the band is not positive.
     """
     distance = mesh if isinstance(mesh, SignedDistanceField) else SignedDistanceField(mesh)
     if np.abs(distance.bounds).max() > 1 + 1e-6:
@@ -77,7 +81,7 @@ def dense(field: Field, resolution: int) -> SdfGrid:
     """Return the field at every node of a `resolution`^3 grid over [-1, 1]^3.
 
     Raises:
-        ValueError: The resolution is under 2, or the field returns another shape or NaN.
+        ValueError: The resolution is under 2 or beyond memory, or the field returns another shape or NaN.
     """
     axis = _axis(resolution)
     everywhere = np.ones((resolution,) * 3, dtype=bool)
@@ -98,7 +102,7 @@ def narrow_band(field: Field, resolution: int, band: float = 0.0, slack: float =
         slack: Bound on the field's slope, for fields that are not exact distances.
 
     Raises:
-        ValueError: The resolution is under 2, or the field returns another shape or NaN.
+        ValueError: The resolution is under 2 or beyond memory, or the field returns another shape or NaN.
     """
     axis = _axis(resolution)
     strides = _strides(resolution)
@@ -122,11 +126,11 @@ def evaluate(
     Raises:
         ValueError: The field returns another shape, or NaN.
     """
-    index = np.argwhere(wanted)
+    flat = np.flatnonzero(wanted)
     parts = [np.empty(0, dtype=np.float32)]
-    for start in range(0, len(index), CHUNK):
-        block = index[start : start + CHUNK]
-        points = np.stack([axis[block[:, k]] for k, axis in enumerate(axes)], axis=1)
+    for start in range(0, len(flat), CHUNK):
+        block = np.unravel_index(flat[start : start + CHUNK], wanted.shape)
+        points = np.stack([axis[index] for axis, index in zip(axes, block, strict=True)], axis=1)
         parts.append(_checked(np.asarray(field(points)), len(points)))
     return np.concatenate(parts)
 
@@ -142,7 +146,18 @@ def _checked(values: Shaped[np.ndarray, "..."], count: int) -> np.ndarray:
 def _axis(resolution: int) -> np.ndarray:
     if resolution < 2:
         raise ValueError(f"resolution must be at least 2 samples per axis, not {resolution}")
+    wanted, present = BYTES_PER_NODE * resolution**3, _memory()
+    if wanted > present / 2:
+        raise ValueError(
+            f"resolution {resolution} needs about {wanted / 2**30:.1f} GiB, over half of this machine's "
+            f"{present / 2**30:.1f} GiB"
+        )
     return np.linspace(-1, 1, resolution)
+
+
+def _memory() -> float:
+    """Bytes of memory of this machine, without bound where the system does not say."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else np.inf
 
 
 def _strides(resolution: int) -> list[int]:

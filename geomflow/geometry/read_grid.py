@@ -13,7 +13,8 @@ def read_grid(path: str | Path) -> SdfGrid:
     """Return the grid over [-1, 1]^3 in a .npy array (x, y, z), or the tensor `sdf_grid` of a .safetensors file.
 
     Raises:
-        RecordError: The file is missing, damaged, of another format, or holds no three-dimensional grid of numbers.
+        RecordError: The file is missing, damaged, of another format, or holds no three-dimensional grid of numbers, or
+            NaN.
     """
     path = Path(path)
     if not path.is_file():
@@ -23,10 +24,12 @@ def read_grid(path: str | Path) -> SdfGrid:
         raise RecordError(f"{path}: wanted a .npy or .safetensors file, given {path.suffix or 'no suffix'!r}")
     try:
         values = readers[path.suffix](path)
-    except (ValueError, OSError, SafetensorError) as error:
+    except (ValueError, OSError, EOFError, MemoryError, SafetensorError) as error:
         raise RecordError(f"{path}: not a readable {path.suffix} file ({error})") from error
     if values.ndim != 3 or min(values.shape) < 2 or values.dtype.kind not in "fiu":
         raise RecordError(f"{path}: wanted numbers (x, y, z), found {values.dtype} of shape {values.shape}")
+    if np.isnan(values).any():
+        raise RecordError(f"{path}: wanted numbers, found NaN at {np.isnan(values).sum()} of {values.size} nodes")
     return SdfGrid(values.astype(np.float32))
 
 

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import trimesh
 
-from geomflow.errors import MeshUnsupported
 from geomflow.files import write_atomically
 
 WRITABLE = (".ply", ".obj", ".glb", ".stl", ".off")
@@ -27,7 +26,7 @@ def check_writable(path: Path) -> None:
     """Refuse a suffix that cannot be written, before any work is done.
 
     Raises:
-        MeshUnsupported: The suffix is none of `WRITABLE`.
+        ValueError: The suffix is none of `WRITABLE`.
     """
     if path.suffix.lower() not in WRITABLE:
-        raise MeshUnsupported(f"{path}: wanted one of {', '.join(WRITABLE)}, given {path.suffix or 'no suffix'!r}")
+        raise ValueError(f"{path}: wanted one of {', '.join(WRITABLE)}, given {path.suffix or 'no suffix'!r}")

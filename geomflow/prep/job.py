@@ -37,6 +37,8 @@ def make_record(source: Source, recipe: Recipe) -> ShapeRecord:
         sha256=digest,
         class_name=source.class_name,
         split=source.split,
+        up=source.up,
+        yaw=source.yaw,
         recipe=asdict(recipe),
         recipe_hash=recipe.hash,
         frame=recipe.frame,
@@ -56,7 +58,7 @@ def sample(mesh: trimesh.Trimesh, recipe: Recipe, seed: int) -> dict[str, np.nda
     near = _near(sample_surface(boundary, recipe.near_points, seed + 1).points, recipe.near_sigma, rng)
     volume = rng.uniform(-1, 1, (recipe.volume_points, 3)).astype(np.float32)
     near_sdf, vol_sdf = field(near), field(volume)
-    grid = {"sdf_grid": sdf_grid(field, recipe.resolution, recipe.band).values.astype(np.float16)}
+    grid = sdf_grid(field, recipe.resolution, recipe.band).values.astype(np.float16) if recipe.resolution else None
     return {
         "surface_points": surface.points.astype(np.float32),
         "surface_normals": surface.normals.astype(np.float32),
@@ -68,9 +70,9 @@ def sample(mesh: trimesh.Trimesh, recipe: Recipe, seed: int) -> dict[str, np.nda
         "near_confidence": near_sdf.confidence,
         "vertices": np.asarray(unit.vertices, dtype=np.float32),
         "faces": np.asarray(unit.faces, dtype=np.int32),
-        "shifts": frame.shift.astype(np.float32),
-        "scale": np.array([frame.scale], dtype=np.float32),
-        **(grid if recipe.resolution else {}),
+        "shifts": frame.shift,
+        "scale": np.array([frame.scale]),
+        **({} if grid is None else {"sdf_grid": grid}),
     }
 
 

@@ -1,6 +1,7 @@
 """The manifest: an append-only list of what became of every mesh, one JSON object per line."""
 
 import json
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -22,6 +23,7 @@ class Entry:
         seconds: Time it took.
         file: Record's path relative to the dataset folder, empty if there is none.
         error: Reason of a failure.
+        made_from: Fingerprint of the mesh file's place, size and time and of what is said about it, to notice changes.
     """
 
     id: str
@@ -32,6 +34,7 @@ class Entry:
     seconds: float = 0.0
     file: str = ""
     error: str = ""
+    made_from: str = ""
 
 
 def append(folder: Path, entry: Entry) -> None:
@@ -44,17 +47,24 @@ def read(folder: Path) -> dict[str, Entry]:
     """Return the latest entry of every shape id; a half-written last line, as a killed run leaves, is passed over.
 
     Raises:
-        RecordError: The folder has no manifest.
+        RecordError: The folder has no manifest, or a line of it is none of ours.
     """
     path = folder / NAME
     if not path.is_file():
         raise RecordError(f"{folder}: not a dataset folder: it has no {NAME} (make one with `geomflow prep`)")
-    lines = path.read_text().split("\n")[:-1]
-    return {entry.id: entry for entry in (Entry(**json.loads(line)) for line in lines if line)}
+    lines = enumerate(path.read_text().split("\n")[:-1], start=1)
+    return {entry.id: entry for entry in (_parsed(path, number, line) for number, line in lines if line)}
 
 
 def mend(folder: Path) -> None:
     """Cut off a last line without its newline, so that the next `append` starts a line of its own."""
     path = folder / NAME
-    if path.is_file() and not path.read_bytes().endswith(b"\n"):
-        path.write_bytes(path.read_bytes().rpartition(b"\n")[0] + b"\n" * (path.stat().st_size > 0))
+    if path.is_file():
+        os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
+
+
+def _parsed(path: Path, number: int, line: str) -> Entry:
+    try:
+        return Entry(**json.loads(line))
+    except (ValueError, TypeError) as error:
+        raise RecordError(f"{path}, line {number}: not an entry of a manifest ({error})") from error

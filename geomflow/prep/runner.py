@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future as AnyFuture
 from concurrent.futures import TimeoutError, as_completed
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from pebble import ProcessPool
@@ -42,7 +42,8 @@ def prepare(
 ) -> PrepSummary:
     """Turn a folder, zip or CSV of meshes into a dataset folder of shape records.
 
-    Running it again continues: records of the same recipe are kept, everything else is tried.
+    Running it again continues: records of the same recipe and of meshes that have not changed are kept, everything else
+    is tried. Records of meshes that are no longer in the source stay in the dataset.
 
     Args:
         source: See `find_sources`.
@@ -63,7 +64,7 @@ def prepare(
     out.mkdir(parents=True, exist_ok=True)
     manifest.mend(out)
     known = manifest.read(out) if (out / manifest.NAME).is_file() else {}
-    todo = [item for item in sources if not _is_done(out, known.get(item.id), recipe)]
+    todo = [item for item in sources if not _is_done(out, known.get(item.id), item, recipe)]
     results = _results(todo, out, recipe, workers, timeout)
     failed = {}
     for entry in tqdm(results, total=len(todo), desc="prep", unit="mesh", disable=not progress):
@@ -79,9 +80,11 @@ def reasons(summary: PrepSummary) -> dict[str, int]:
     return dict(Counter(reason.split(":")[0] for reason in summary.reasons.values()))
 
 
-def _is_done(out: Path, entry: Entry | None, recipe: Recipe) -> bool:
-    done = entry is not None and entry.status == "done" and entry.recipe_hash == recipe.hash
-    return bool(done and entry and (out / entry.file).is_file())
+def _is_done(out: Path, entry: Entry | None, source: Source, recipe: Recipe) -> bool:
+    if entry is None or entry.status != "done":
+        return False
+    same = (entry.recipe_hash, entry.made_from) == (recipe.hash, source.fingerprint())
+    return same and (out / entry.file).is_file()
 
 
 def _results(todo: list[Source], out: Path, recipe: Recipe, workers: int, timeout: float) -> Iterator[Entry]:
@@ -100,11 +103,13 @@ def _results(todo: list[Source], out: Path, recipe: Recipe, workers: int, timeou
 
 def _write(source: Source, out: str, recipe: Recipe) -> Entry:
     """Make and save one record, inside a worker."""
-    start = time.perf_counter()
+    start, made_from = time.perf_counter(), source.fingerprint()
     file = Path("records", source.class_name, f"{source.id}.safetensors")
     save_record(make_record(source, recipe), Path(out) / file)
-    entry = Entry(source.id, "done", source.class_name, source.split, recipe.hash, file=file.as_posix())
-    return replace(entry, seconds=round(time.perf_counter() - start, 3))
+    seconds = round(time.perf_counter() - start, 3)
+    return Entry(
+        source.id, "done", source.class_name, source.split, recipe.hash, seconds, file.as_posix(), made_from=made_from
+    )
 
 
 def _outcome(future: AnyFuture, source: Source, recipe: Recipe, timeout: float) -> Entry:

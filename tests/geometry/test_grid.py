@@ -1,5 +1,8 @@
 """Grids: node positions, narrow bands that equal dense evaluation, frames that undo."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import trimesh
@@ -113,3 +116,17 @@ def test_bad_input_is_named():
 def test_a_grid_knows_its_points_in_any_box():
     grid = SdfGrid(np.zeros((2, 3, 2), dtype=np.float32), np.array([0.0, 0, 0]), np.array([1.0, 4, 2]))
     np.testing.assert_allclose(grid.points()[2], [0, 2, 0])
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        ("normalize(Box().mesh(), 'ball')", "unknown frame 'ball': use one of ['box', 'sphere']"),
+        ("extract_mesh(Sphere(), 32, 'sparse')", "method must be 'hierarchical' or 'dense', not 'sparse'"),
+    ],
+)
+def test_choices_are_listed_to_users_without_a_type_checker(call, message):
+    """In a process of its own, because the tests' type checker would speak first."""
+    code = f"from geomflow.geometry import *\nfrom geomflow.geometry.primitives import Box, Sphere\n{call}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.strip().endswith(f"ValueError: {message}")

@@ -36,6 +36,24 @@ def test_layout_gives_class_split_and_id(folder):
     assert found == {"toys-box": ("toys", "train"), "toys-torus": ("toys", "test"), "balls-ball": ("balls", "train")}
 
 
+def test_equal_names_get_the_whole_path_for_an_id(tmp_path):
+    for name in ("chair/train/1.ply", "chair/test/1.ply", "chair/validation/2.ply", "chair/train/._3.ply"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    found = {source.id: (source.class_name, source.split) for source in find_sources(tmp_path)}
+    expected = {"chair-train-1_ply": "train", "chair-test-1_ply": "test", "chair-2": "val"}
+    assert found == {name: ("chair", split) for name, split in expected.items()}
+
+
+def test_a_gltf_in_a_zip_finds_its_buffer(tmp_path):
+    Box().mesh().export(tmp_path / "box.gltf")
+    with zipfile.ZipFile(tmp_path / "in.zip", "w") as file:
+        for part in (tmp_path / "box.gltf", *tmp_path.glob("*.bin")):
+            file.write(part, f"deep/{part.name}")
+    (source,) = find_sources(tmp_path / "in.zip")
+    assert len(make_record(source, SMALL).faces) == 12
+
+
 def test_folder_zip_and_csv_give_the_same_bytes(folder, tmp_path):
     archive = tmp_path / "in.zip"
     with zipfile.ZipFile(archive, "w") as file:
@@ -67,6 +85,9 @@ def test_a_second_run_continues_and_another_recipe_starts_over(folder, tmp_path)
     assert (summary.made, summary.kept) == (1, 2)
     assert victim.read_bytes() == before
     assert prepare(folder, out, SMALL, progress=False).kept == 3
+    (folder / "toys/train/box.ply").rename(folder / "toys/test/box.ply")
+    assert prepare(folder, out, SMALL, progress=False).made == 1
+    assert manifest.read(out)["toys-box"].split == "test"
     assert prepare(folder, out, Recipe(resolution=0, surface_points=9), progress=False).made == 3
 
 
@@ -134,9 +155,18 @@ def test_bad_input_is_named(tmp_path):
     (tmp_path / "a.csv").write_text("path,class\nx.ply,a\n")
     with pytest.raises(RecordError, match="missing split"):
         find_sources(tmp_path / "a.csv")
-    (tmp_path / "b.csv").write_text("path,class,split\nx.ply,a,train\ny/x.ply,a,train\n")
-    with pytest.raises(RecordError, match="share the id 'a-x'"):
-        find_sources(tmp_path / "b.csv")
+    for rows, message in {
+        "x.ply,a,train,one,0\ny/x.ply,a,train,one,0": "share the id 'one'",
+        ",a,train,,0": r"b.csv, line 2: wanted a path",
+        "x.ply,a,train,,left": r"b.csv, line 2: yaw must be a number of degrees, not 'left'",
+        "x.ply,a,train,../../x,0": r"names of files and folders, which '../../x' cannot be",
+    }.items():
+        (tmp_path / "b.csv").write_text(f"path,class,split,id,yaw\n{rows}\n")
+        with pytest.raises(RecordError, match=message):
+            find_sources(tmp_path / "b.csv")
+    (tmp_path / "c.zip").write_bytes(b"PK but no archive")
+    with pytest.raises(RecordError, match=r"c.zip: damaged, or not a zip"):
+        find_sources(tmp_path / "c.zip")
     with pytest.raises(ValueError, match="workers must be at least 1"):
         prepare(tmp_path, tmp_path / "out", workers=0)
     with pytest.raises(RecordError, match="not a dataset folder"):
