@@ -18,7 +18,10 @@ from pathlib import Path
 logger = logging.getLogger("geomflow")
 
 CLASSES = ("chair", "office_chair", "bar_chair", "armchair", "stool", "bench")
-FREE = ("", "CC0-1.0")
+PROCEDURAL = {"license": "BSD-3-Clause program output", "creator": "Infinigen 1.15.5"}
+"""Terms of `shapes_procedural`, whose manifest has none."""
+
+FREE = (PROCEDURAL["license"], "CC0-1.0")
 CREDITED = ("CC-BY-3.0", "CC-BY-3.0-US")
 COLUMNS: tuple[str, ...] = ("id", "path", "class", "split", "up", "yaw", "license", "creator")
 
@@ -28,8 +31,9 @@ def rows(data: Path) -> Iterator[dict[str, str]]:
     for collection in ("shapes_procedural", "shapes"):
         with (data / collection / "manifest.csv").open(newline="") as file:
             for item in csv.DictReader(file):
-                if item["class"] in CLASSES and _wanted(item):
-                    yield _row(data.resolve() / collection, item)
+                known = {**item, **PROCEDURAL} if collection == "shapes_procedural" else item
+                if known["class"] in CLASSES and _wanted(known):
+                    yield _row(data.resolve() / collection, known)
 
 
 def write(data: Path, out: Path) -> Counter[tuple[str, str]]:
@@ -48,8 +52,8 @@ def write(data: Path, out: Path) -> Counter[tuple[str, str]]:
 
 
 def _wanted(item: dict[str, str]) -> bool:
-    terms = item.get("license", "")
-    return terms in FREE or (terms in CREDITED and item["split"] == "test")
+    """Whether the terms are known and allow what the split is for."""
+    return item["license"] in FREE or (item["license"] in CREDITED and item["split"] == "test")
 
 
 def _row(folder: Path, item: dict[str, str]) -> dict[str, str]:
@@ -60,8 +64,8 @@ def _row(folder: Path, item: dict[str, str]) -> dict[str, str]:
         "split": item["split"],
         "up": item["up"],
         "yaw": item["yaw_to_front_z"],
-        "license": item.get("license", "") or "BSD-3-Clause program output",
-        "creator": item.get("creator", "") or "Infinigen 1.15.5",
+        "license": item["license"],
+        "creator": item["creator"],
     }
 
 

@@ -86,6 +86,7 @@ def training(config: RunConfig, data: str | Path, device: str = "cpu") -> Traini
         CheckpointError: The pretrained encoder cannot be read.
         RecordError: The dataset cannot be read.
     """
+    device = present_device(device)
     torch.manual_seed(config.optimization.seed)
     if config.task == "autoencoder":
         model = ShapeModel(config).to(device)
@@ -94,8 +95,20 @@ def training(config: RunConfig, data: str | Path, device: str = "cpu") -> Traini
     checkpoint.fill(model.autoencoder, _encoder_weights(config), config.pretrained_encoder)
     model.autoencoder.requires_grad_(False)
     dataset = _dataset(config, data, autoencoder=model.autoencoder, scale=model.scale)
+    shelves.check_options(TimePairs, config.times, "the run's [times]")
     loss = LossModule(model.flow_map, _build("objectives", config.objective), TimePairs(**config.times))
     return Training(model.to(device), FlowMapLoss(loss), model.flow_map, dataset)
+
+
+def present_device(name: str) -> str:
+    """Return the device's name if this machine has it.
+
+    Raises:
+        ConfigError: It is a CUDA device, and torch sees none.
+    """
+    if torch.device(name).type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"device {name!r} is not here: torch {torch.__version__} sees no CUDA device")
+    return name
 
 
 def resolve_encoder(config: RunConfig) -> RunConfig:
@@ -116,11 +129,12 @@ def restore(folder: str | Path, device: str = "cpu") -> tuple[ShapeModel, checkp
 
     Raises:
         CheckpointError: The checkpoint is missing, truncated, newer, or does not fit its configuration.
+        ConfigError: The device is not there.
     """
     saved = checkpoint.load(folder)
     model = ShapeModel(saved.config)
     checkpoint.fill(model, saved.weights, folder)
-    return model.to(device).eval().requires_grad_(False), saved
+    return model.to(present_device(device)).eval().requires_grad_(False), saved
 
 
 def _build(shelf: str, item: Item, **given: Any) -> Any:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from geomflow import config as configs
 from geomflow.config import RunConfig
-from geomflow.errors import CheckpointError, ConfigError
+from geomflow.errors import CheckpointError
 from geomflow.files import write_atomically
 
 FORMAT = 1
@@ -59,8 +59,8 @@ def load(folder: str | Path) -> Checkpoint:
     except SafetensorError as error:
         raise CheckpointError(f"{folder / WEIGHTS}: truncated or not a safetensors file ({error})") from error
     try:
-        config = configs.from_dict(header["config"])
-    except (KeyError, ConfigError) as error:
+        config = configs.from_dict(dict(header["config"]))
+    except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{folder / CONFIG}: not a geomflow configuration ({error})") from error
     return Checkpoint(config, header.get("facts", {}), {name: tensor.float() for name, tensor in weights.items()})
 
@@ -80,7 +80,7 @@ def load_state(folder: str | Path) -> dict[str, Any]:
     """
     path = _existing(Path(folder) / STATE)
     try:
-        return torch.load(path, weights_only=True)
+        return torch.load(path, weights_only=True, map_location="cpu")
     except Exception as error:  # torch raises whatever its unpickler met
         raise CheckpointError(f"{path}: truncated or not a training state ({error})") from error
 

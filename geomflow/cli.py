@@ -25,8 +25,8 @@ Shelf = Literal["formulations", "objectives", "networks", "encoders", "datasets"
 
 DESCRIPTION = "Meshes to signed distance fields to few-step generators, and back to meshes."
 
-TOP_SETTINGS = ("pretrained_encoder",)
-"""Settings of a run that stand outside its sections."""
+SETTINGS = ("pretrained_encoder", "dataset", "encoder", "network", "formulation", "objective", "times", "optimization")
+"""Settings of a run that can be given whole, an item by its name."""
 
 
 def generate(
@@ -53,14 +53,15 @@ def generate(
         resolution: Samples per axis of the surface extraction.
         device: Where to compute.
     """
-    from geomflow.pipeline import Pipeline, save_generation
+    from geomflow.generation import save_generation
+    from geomflow.pipeline import Pipeline
 
     pipeline = Pipeline.from_pretrained(model, device)
     result = pipeline(count, steps, seed, resolution, progress=True)
     save_generation(result, out, format, model)
     if not any(len(mesh.faces) for mesh in result.meshes):
         raise EmptySurface(f"no shape has a surface; the reasons are in {out}/generation.json")
-    solid = sum(not shape.as_dict()["reasons"] for shape in result.shapes)
+    solid = sum(not shape.reasons for shape in result.shapes)
     _say(f"{count} shapes in {result.steps} steps, {sum(result.seconds.values()):.1f} s; {solid} pass the solid report")
     _say(f"wrote {out}/0000.{format} ..., {out}/generation.json, {out}/preview.png")
 
@@ -267,8 +268,11 @@ def _split_settings(arguments: list[str]) -> tuple[list[str], dict[str, str]]:
     rest = iter(arguments)
     for argument in rest:
         key, equals, value = argument.removeprefix("--").partition("=")
-        if argument.startswith("--") and ("." in key or key in TOP_SETTINGS):
-            settings[key] = value if equals else next(rest, "")
+        if argument.startswith("--") and ("." in key or key in SETTINGS):
+            value = value if equals else next(rest, "--")
+            if value.startswith("--"):
+                _refuse(f"--{key} wants a value")
+            settings[key] = value
         else:
             plain.append(argument)
     return plain, settings

@@ -8,9 +8,11 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from geomflow.errors import ConfigError
+
+Precision = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Optimization:
     weight_decay: float = 0.01
     ema: float = 0.999
     clip: float = 1.0
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Precision = "float32"
     save_every: int = 500
     seed: int = 0
 
@@ -98,6 +100,11 @@ def from_dict(tables: Mapping[str, Any]) -> RunConfig:
     if "dataset" not in tables:
         raise ConfigError("the run has no [dataset] table with a name")
     values: dict[str, Any] = {key: _item(key, value) if key in _ITEMS else value for key, value in tables.items()}
+    for name in ("times", "optimization"):
+        if not isinstance(values.get(name, {}), Mapping):
+            raise ConfigError(f"[{name}] must be a table of settings, given {values[name]!r}")
+    if not isinstance(values.get("pretrained_encoder", ""), str):
+        raise ConfigError(f"pretrained_encoder must be a folder's name, given {values['pretrained_encoder']!r}")
     if "optimization" in values:
         values["optimization"] = _optimization(values["optimization"])
     return RunConfig(**values)
@@ -145,6 +152,21 @@ def override(config: RunConfig, changes: Mapping[str, str]) -> RunConfig:
     return from_dict(tables)
 
 
+def differences(old: RunConfig, new: RunConfig) -> list[str]:
+    """Return one phrase per setting that two configurations do not share, such as `optimization.steps was 9, is 8`."""
+    one, two = _flat(to_dict(old)), _flat(to_dict(new))
+    return [f"{key} was {one.get(key)!r}, is {two.get(key)!r}" for key in one | two if one.get(key) != two.get(key)]
+
+
+def _flat(tables: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested tables as one, with dotted keys; lists as TOML and JSON give them."""
+    flat = {}
+    for name, value in tables.items():
+        for key, inner in value.items() if isinstance(value, Mapping) else [("", value)]:
+            flat[f"{name}.{key}" if key else name] = list(inner) if isinstance(inner, tuple) else inner
+    return flat
+
+
 _ITEMS = ("dataset", "encoder", "network", "formulation", "objective")
 
 
@@ -169,10 +191,9 @@ def _optimization(table: Mapping[str, Any]) -> Optimization:
         wanted = type(getattr(default, key))
         if not isinstance(value, (int, float) if wanted is float else wanted) or isinstance(value, bool):
             raise ConfigError(f"optimization.{key} must be {wanted.__name__}, not {value!r}")
-    known = {"precision": ("float32", "bfloat16")}
-    for key, choices in known.items():
-        if table.get(key, choices[0]) not in choices:
-            raise ConfigError(f"optimization.{key} must be one of {', '.join(choices)}, not {table[key]!r}")
+    if table.get("precision", default.precision) not in get_args(Precision):
+        choices = ", ".join(get_args(Precision))
+        raise ConfigError(f"optimization.precision must be one of {choices}, not {table['precision']!r}")
     positive = [key for key in ("steps", "batch_size", "save_every") if table.get(key, 1) < 1]
     if positive:
         raise ConfigError(f"optimization.{positive[0]} must be at least 1, not {table[positive[0]]}")

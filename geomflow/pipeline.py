@@ -1,14 +1,11 @@
 """Generation: checkpoint to shapes - noise, a few jumps of the flow map, decoder, surface extraction."""
 
-import json
-import re
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -20,11 +17,12 @@ from tqdm import tqdm
 from geomflow import assemble, checkpoint
 from geomflow.errors import CheckpointError, EmptySurface, MeshHasNoFaces
 from geomflow.flow import FlowMap
+from geomflow.generation import Generation, Shape
 from geomflow.geometry.distance import SignedDistanceField
 from geomflow.geometry.extract import extract_mesh
 from geomflow.geometry.frame import normalize
 from geomflow.geometry.grid import sdf_grid
-from geomflow.geometry.solid import SolidReport, keep_largest, solid_report
+from geomflow.geometry.solid import keep_largest, solid_report
 
 MODELS = Path(__file__).parent / "models"
 DEFAULT_MODEL = "chairs"
@@ -34,72 +32,6 @@ SPECK = 0.02
 
 NETWORK_BATCH = 64
 """Shapes per network call, so that memory does not grow with the count."""
-
-PREVIEWED = 64
-"""Shapes drawn on a preview, at most."""
-
-
-@dataclass(frozen=True)
-class Shape:
-    """One generated shape.
-
-    Attributes:
-        seed: Seed of its noise: the same model, seed and steps give it again, alone or in any batch.
-        mesh: The surface, empty if there was none.
-        report: Whether it is a solid, and if not, why.
-        dropped: Specks that were removed.
-        problem: Why there is no mesh, empty if there is one.
-    """
-
-    seed: int
-    mesh: trimesh.Trimesh
-    report: SolidReport | None = None
-    dropped: int = 0
-    problem: str = ""
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return what is known of the shape, for generation.json."""
-        report = self.report.as_dict() if self.report else {}
-        reasons = self.report.reasons() if self.report else [self.problem]
-        return {"seed": self.seed, **report, "passes": not reasons, "reasons": reasons, "dropped": self.dropped}
-
-
-@dataclass(frozen=True)
-class Generation:
-    """The shapes of one call and what they cost.
-
-    Attributes:
-        shapes: Mesh, report and seed of every shape.
-        steps: Jumps of the flow map.
-        nfe: Network calls per shape.
-        resolution: Samples per axis of the extraction.
-        seconds: Wall time of each stage: `network`, `decode and extract`, `report` and, for steps="auto", `choice of
-            steps`.
-        latents: What the decoder was given (count, *latent shape).
-    """
-
-    shapes: list[Shape]
-    steps: int
-    nfe: int
-    resolution: int
-    seconds: dict[str, float]
-    latents: Tensor
-
-    @property
-    def meshes(self) -> list[trimesh.Trimesh]:
-        """The surfaces, in the unit frame."""
-        return [shape.mesh for shape in self.shapes]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return everything but the surfaces, for generation.json."""
-        return {
-            "count": len(self.shapes),
-            "steps": self.steps,
-            "nfe": self.nfe,
-            "resolution": self.resolution,
-            "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
-            "shapes": [shape.as_dict() for shape in self.shapes],
-        }
 
 
 @dataclass
@@ -256,6 +188,16 @@ class Pipeline:
         decoded = extract_mesh(self.field(self.encode(unit)), resolution)
         return trimesh.Trimesh(frame.undo(np.asarray(decoded.vertices)), decoded.faces, process=False)
 
+    def shape(self, latent: Float[Tensor, "c x y z"], resolution: int = 128, seed: int = 0) -> Shape:
+        """Return the shape of one latent: surface without specks, and its report.
+
+        Args:
+            latent: As `sample_latents` and `encode` give them.
+            resolution: Samples per axis of the extraction.
+            seed: What is noted as the shape's seed.
+        """
+        return self._shape(latent, seed, resolution, _Clock())
+
     def _shape(self, latent: Tensor, seed: int, resolution: int, clock: _Clock) -> Shape:
         try:
             with clock.stage("decode and extract"):
@@ -284,51 +226,6 @@ def model_folder(name: str | Path) -> Path:
 def pretrained_names() -> list[str]:
     """Return the names of the embedded models."""
     return sorted(path.parent.name for path in MODELS.glob(f"*/{checkpoint.CONFIG}"))
-
-
-def save_generation(result: Generation, out: str | Path, file_format: str = "ply", model: str = DEFAULT_MODEL) -> Path:
-    """Write 0000.ply, 0001.ply, ..., generation.json and preview.png into a folder, and return it.
-
-    Everything is written to a temporary folder inside it and moved at the end, so nothing half-written is left behind;
-    the shapes and the preview of an earlier generation in the same folder are removed then.
-
-    Raises:
-        OSError: The folder cannot be written or the disk is full.
-    """
-    from geomflow.viz import contact_sheet, save_png
-
-    out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
-    partial = out / f".partial-{time.time_ns()}"
-    partial.mkdir()
-    try:
-        names = [_export(shape, partial, i, file_format) for i, shape in enumerate(result.shapes)]
-        about = {"model": str(model), **result.as_dict()}
-        for name, entry in zip(names, about["shapes"], strict=True):
-            entry["file"] = name
-        (partial / "generation.json").write_text(json.dumps(about, indent=2) + "\n")
-        drawn = [mesh for mesh in result.meshes if len(mesh.faces)][:PREVIEWED]
-        if drawn:
-            save_png(contact_sheet(drawn), partial / "preview.png")
-        for file in _earlier(out):
-            file.unlink()
-        for file in sorted(partial.iterdir()):
-            file.replace(out / file.name)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return out
-
-
-def _earlier(out: Path) -> list[Path]:
-    """Numbered meshes and the preview that an earlier generation left in a folder."""
-    return [file for file in out.iterdir() if re.fullmatch(r"\d{4,}\.(ply|obj|glb|stl)|preview\.png", file.name)]
-
-
-def _export(shape: Shape, folder: Path, index: int, file_format: str) -> str:
-    if not len(shape.mesh.faces):
-        return ""
-    shape.mesh.export(folder / f"{index:04d}.{file_format}")
-    return f"{index:04d}.{file_format}"
 
 
 def _noise(shape: tuple[int, ...], count: int, seed: int) -> Tensor:

@@ -131,8 +131,9 @@ def load_record(path: str | Path, names: tuple[str, ...] = ()) -> ShapeRecord:
     try:
         with safe_open(path, framework="numpy") as file:
             header = _header(path, file.metadata())
-            present = [name for name in file.keys() if not names or name in names]  # noqa: SIM118
-            arrays = {name: file.get_tensor(name) for name in present}
+            absent = {"sdf_grid"} - set(file.keys())  # the one optional array
+            wanted = [name for name in names or (*_EMPTY, "sdf_grid") if name not in absent]
+            arrays = {name: file.get_tensor(name) for name in wanted}
     except (SafetensorError, struct.error) as error:
         raise RecordError(f"{path}: truncated or not a safetensors file ({error})") from error
     return ShapeRecord(header=header, **{**_EMPTY, **arrays})
@@ -141,10 +142,15 @@ def load_record(path: str | Path, names: tuple[str, ...] = ()) -> ShapeRecord:
 def _header(path: Path, metadata: dict[str, str] | None) -> RecordHeader:
     if "geomflow_record" not in (metadata or {}):
         raise RecordError(f"{path}: not a shape record: its header lacks the key geomflow_record")
-    values = json.loads((metadata or {})["geomflow_record"])
-    if values.get("schema", 0) > SCHEMA:
-        raise RecordError(f"{path}: schema {values['schema']} is newer than {SCHEMA}, the newest this geomflow reads")
-    return RecordHeader(class_name=values.pop("class", ""), **values)
+    try:
+        values = json.loads((metadata or {})["geomflow_record"])
+        if values.get("schema", 0) > SCHEMA:
+            raise RecordError(
+                f"{path}: schema {values['schema']} is newer than {SCHEMA}, the newest this geomflow reads"
+            )
+        return RecordHeader(class_name=values.pop("class", ""), **values)
+    except (json.JSONDecodeError, TypeError, AttributeError) as error:
+        raise RecordError(f"{path}: its header is not that of a shape record ({error})") from error
 
 
 _EMPTY: dict[str, np.ndarray] = {

@@ -30,7 +30,7 @@ def load(shelf: str, name: str, **options: Any) -> Any:
         ConfigError: the shelf, the item or an option does not exist; the message lists those that do.
     """
     make = _maker(shelf, name)
-    _check_options(make, options, f"{shelf[:-1]} {name!r}")
+    check_options(make, options, f"{shelf[:-1]} {name!r}")
     return make(**options)
 
 
@@ -71,8 +71,17 @@ def _import(path: str) -> ModuleType:
         raise ConfigError(f"{path!r} is no dotted module path: {error}") from error
 
 
-def _check_options(make: Callable[..., Any], options: dict[str, Any], item: str) -> None:
-    """Refuses options that ``make`` does not take, and the lack of those it needs."""
+def check_options(make: Callable[..., Any], options: dict[str, Any], item: str) -> None:
+    """Refuses options that ``make`` does not take, and the lack of those it needs.
+
+    Args:
+        make: what the options are for.
+        options: names and values.
+        item: what the message calls it.
+
+    Raises:
+        ConfigError: an option does not exist or is missing; the message lists those that do.
+    """
     parameters = inspect.signature(make).parameters.values()
     accepted = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     listed = ", ".join(accepted) or "none"

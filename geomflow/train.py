@@ -8,9 +8,10 @@ import contextlib
 import json
 import logging
 import math
+import signal
+import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,9 @@ from tqdm import tqdm
 
 from geomflow import assemble, checkpoint
 from geomflow.checkpoint import Checkpoint
-from geomflow.config import Optimization, RunConfig
+from geomflow.config import Optimization, RunConfig, differences
 from geomflow.errors import CheckpointError, TrainingError
+from geomflow.files import write_atomically
 
 logger = logging.getLogger("geomflow")
 
@@ -39,7 +41,7 @@ def train(
 ) -> Path:
     """Train what the configuration describes and return the run folder, which `Pipeline.from_pretrained` reads.
 
-    Ctrl-C and the end of the time budget save a checkpoint that `resume` goes on from.
+    Ctrl-C and the end of the time budget end the step under way and save a checkpoint that `resume` goes on from.
 
     Args:
         config: What to train and how.
@@ -53,6 +55,7 @@ def train(
     Raises:
         TrainingError: The loss is not finite; the message names step, seed and last checkpoint.
         CheckpointError: `out` holds another run, or there is nothing to resume.
+        KeyboardInterrupt: After Ctrl-C, once the checkpoint is written.
     """
     out = Path(out)
     config = assemble.resolve_encoder(config)
@@ -61,19 +64,17 @@ def train(
     if resume:
         run.restore()
     deadline = math.inf if minutes is None else time.monotonic() + 60 * minutes
-    try:
-        for _ in _until(run, config.optimization.steps, deadline, progress):
+    with _interrupts() as interrupted:
+        for _ in _until(run, config.optimization.steps, deadline, interrupted, progress):
             run.advance()
-    except KeyboardInterrupt:
+        run.save()
+    if interrupted:
         logger.warning("interrupted at step %d; saved to %s, go on with --resume", run.step, out)
-        raise
-    finally:
-        if run.healthy:
-            run.save()
+        raise KeyboardInterrupt
     return out
 
 
-def learning_rate(step: int, options: Optimization) -> float:
+def learning_rate_factor(step: int, options: Optimization) -> float:
     """Return the factor on the peak learning rate: a linear warm-up, then half a cosine down to zero."""
     warm = min(1.0, (step + 1) / max(1, options.warmup))
     return warm * 0.5 * (1 + math.cos(math.pi * min(1.0, step / options.steps)))
@@ -94,7 +95,8 @@ class Ema:
         """Move the average towards the module's present values."""
         decay = min(self.decay, (1 + step) / (10 + step))
         for name, tensor in module.state_dict().items():
-            self.average[name].lerp_(tensor, 1 - decay) if tensor.is_floating_point() else None
+            if tensor.is_floating_point():
+                self.average[name].lerp_(tensor, 1 - decay)
 
 
 class _Run:
@@ -108,8 +110,8 @@ class _Run:
         )
         self.ema = Ema(parts.trained, self.options.ema)
         self.device = self.weights[0].device
-        self.step, self.seconds, self.healthy = 0, 0.0, True
-        self.last_loss = math.nan
+        self.step, self.seconds, self.last_loss = 0, 0.0, math.nan
+        self.saved_step: int | None = None
 
     def advance(self) -> None:
         """Do one step of the optimiser, log it, and save when it is time to."""
@@ -118,7 +120,7 @@ class _Run:
         loss, logs = self._loss(generator)
         self._check(loss)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.options.learning_rate * learning_rate(self.step, self.options)
+            group["lr"] = self.options.learning_rate * learning_rate_factor(self.step, self.options)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.weights, self.options.clip)
@@ -144,10 +146,10 @@ class _Run:
 
     def _check(self, loss: Tensor) -> None:
         if not torch.isfinite(loss):
-            self.healthy = False
+            saved = f"the last checkpoint in {self.out} is of step {self.saved_step}"
             raise TrainingError(
-                f"loss is {float(loss)} at step {self.step} (seed {self.options.seed}); the last good checkpoint in "
-                f"{self.out} is of step {self.step - self.step % self.options.save_every}"
+                f"loss is {float(loss)} at step {self.step} (seed {self.options.seed}); "
+                f"{'no checkpoint was written before' if self.saved_step is None else saved}"
             )
 
     def _log(self, row: dict[str, Any]) -> None:
@@ -167,6 +169,7 @@ class _Run:
             "optimizer": self.optimizer.state_dict(),
         }
         checkpoint.save_state(self.out, state)
+        self.saved_step = self.step
 
     def restore(self) -> None:
         """Take up a saved state.
@@ -175,12 +178,13 @@ class _Run:
             CheckpointError: The saved run had another configuration.
         """
         saved = checkpoint.load(self.out)
-        if replace(saved.config, optimization=self.options) != self.config:
-            raise CheckpointError(f"{self.out}: holds a run with another configuration; resume with the one it has")
+        changed = differences(saved.config, self.config)
+        if changed:
+            raise CheckpointError(f"{self.out}: holds a run with another configuration: {'; '.join(changed)}")
         state = checkpoint.load_state(self.out)
-        self.step, self.seconds = state["step"], state["seconds"]
+        self.step, self.seconds, self.saved_step = state["step"], state["seconds"], state["step"]
         self.parts.trained.load_state_dict(state["trained"])
-        self.ema.average = state["ema"]
+        self.ema.average = {name: tensor.to(self.device) for name, tensor in state["ema"].items()}
         self.optimizer.load_state_dict(state["optimizer"])
         _cut_log(self.out / LOG, self.step)
 
@@ -191,21 +195,12 @@ class _Run:
         return {**self.parts.model.state_dict(), **averaged}
 
 
-@dataclass(frozen=True)
-class _Place:
-    """Where a step stands in the passes over the data."""
-
-    epoch: int
-    offset: int
-
-
 def data_order(count: int, options: Optimization, step: int) -> Tensor:
     """Return the shapes of one step: each pass over the data is a fresh permutation, cut into whole batches."""
     size = min(options.batch_size, count)
-    per_epoch = count // size
-    place = _Place(step // per_epoch, step % per_epoch * size)
-    order = torch.randperm(count, generator=torch.Generator().manual_seed(_seed(options.seed + 1, place.epoch)))
-    return order[place.offset : place.offset + size]
+    epoch, batch = divmod(step, count // size)
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(_seed(options.seed + 1, epoch)))
+    return order[batch * size : (batch + 1) * size]
 
 
 def _seed(seed: int, index: int) -> int:
@@ -213,10 +208,30 @@ def _seed(seed: int, index: int) -> int:
     return (seed * 0x9E3779B97F4A7C15 + index * 0xBF58476D1CE4E5B9) % (1 << 63)
 
 
-def _until(run: _Run, steps: int, deadline: float, progress: bool) -> Iterator[int]:
-    """Count steps until they or the time are used up."""
+@contextlib.contextmanager
+def _interrupts() -> Iterator[list[int]]:
+    """Collect Ctrl-C in a list instead of breaking off in the middle of a step; a second one breaks off."""
+    received: list[int] = []
+
+    def remember(number: int, _frame: object) -> None:
+        if received:
+            raise KeyboardInterrupt
+        received.append(number)
+
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may handle signals
+        yield received
+        return
+    before = signal.signal(signal.SIGINT, remember)
+    try:
+        yield received
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _until(run: _Run, steps: int, deadline: float, interrupted: list[int], progress: bool) -> Iterator[int]:
+    """Count steps until they or the time are used up, or Ctrl-C was pressed."""
     with tqdm(total=steps, initial=run.step, desc=run.config.task, unit="step", disable=not progress) as bar:
-        while run.step < steps and time.monotonic() < deadline:
+        while run.step < steps and time.monotonic() < deadline and not interrupted:
             yield run.step
             bar.set_postfix(loss=f"{run.last_loss:.4f}", refresh=False)
             bar.update()
@@ -231,6 +246,6 @@ def _refuse_overwriting(out: Path, resume: bool) -> None:
 
 
 def _cut_log(path: Path, step: int) -> None:
-    """Drop lines that a killed run wrote after its last checkpoint."""
-    rows = [line for line in path.read_text().splitlines() if line.endswith("}") and json.loads(line)["step"] <= step]
-    path.write_text("".join(f"{row}\n" for row in rows))
+    """Drop lines that a killed run wrote after its last checkpoint; line k is that of step k, counted from one."""
+    lines = path.read_text().splitlines() if path.is_file() else []
+    write_atomically(path, "".join(f"{line}\n" for line in lines[:step]).encode())

@@ -77,3 +77,11 @@ def test_readme_commands_exist():
     readme = (ROOT / "README.md").read_text()
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
     assert {"demo", "test"} <= set(re.findall(r"make ([a-z]+)", readme)) <= targets
+
+
+def test_documents_have_no_gaps_and_their_links_lead_somewhere():
+    for file in [path for path in tracked() if path.suffix == ".md"]:
+        text = file.read_text()
+        assert not re.search(r"@[A-Z_]{3,}@", text), f"{file}: a number was never filled in"
+        for link in re.findall(r"\]\(([^)#:]+)\)", text):
+            assert (file.parent / link).exists(), f"{file}: {link} is not there"

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import trimesh
 
+from geomflow.generation import Generation, Shape, save_generation
 from geomflow.geometry.distance import SignedDistanceField
 from geomflow.geometry.primitives import Box, Moved, Union
 from geomflow.geometry.read import read_mesh
 from geomflow.metrics import volumetric_iou
-from geomflow.pipeline import Generation, Pipeline, Shape, pretrained_names, save_generation
+from geomflow.pipeline import Pipeline, pretrained_names
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +52,7 @@ def test_shapes_are_closed_bodies_inside_the_frame(result):
         assert shape.report.watertight
         assert shape.report.volume > 0
         assert np.abs(shape.mesh.bounds).max() < 1.05
-        assert shape.as_dict()["passes"] == (not shape.as_dict()["reasons"])
+        assert shape.as_dict()["passes"] == (not shape.report.reasons())
 
 
 def test_steps_is_an_argument_of_the_same_weights(pipeline, result):
@@ -85,9 +86,16 @@ def test_files_are_written_whole(result, tmp_path):
 
 def test_a_smaller_generation_leaves_nothing_of_a_larger_one(result, tmp_path):
     (tmp_path / "notes.txt").touch()
+    (tmp_path / "2024.ply").touch()
     save_generation(result, tmp_path, "ply")
     save_generation(replace(result, shapes=result.shapes[:1]), tmp_path, "stl")
-    assert {file.name for file in tmp_path.iterdir()} == {"0000.stl", "generation.json", "preview.png", "notes.txt"}
+    assert {file.name for file in tmp_path.iterdir()} == {
+        "0000.stl",
+        "generation.json",
+        "preview.png",
+        "notes.txt",
+        "2024.ply",
+    }
 
 
 @pytest.mark.parametrize("file_format", ["obj", "glb", "stl"])

@@ -1,6 +1,7 @@
 """Training and checkpoints: bit-exact resume, averages, budgets, and clear ends."""
 
 import json
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from geomflow.geometry.primitives import Box, Sphere, Torus
 from geomflow.pipeline import Pipeline
 from geomflow.prep.recipe import Recipe
 from geomflow.prep.runner import prepare
-from geomflow.train import Ema, data_order, learning_rate, train
+from geomflow.train import Ema, data_order, learning_rate_factor, train
 
 QUICK = Optimization(steps=6, batch_size=2, warmup=2, save_every=3)
 AUTOENCODER = RunConfig(
@@ -65,6 +66,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(task, data, autoe
     stopped = Stopped(config, data, tmp_path / "parts", after=4)
     with pytest.raises(KeyboardInterrupt):
         stopped.run()
+    assert checkpoint.load(tmp_path / "parts").facts["step"] == 5  # the step under way was finished
     parts = train(config, data, tmp_path / "parts", resume=True, progress=False)
     assert same_weights(whole, parts)
     rows = [[json.loads(line)["loss"] for line in (run / "log.jsonl").open()] for run in (whole, parts)]
@@ -73,7 +75,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(task, data, autoe
 
 
 class Stopped:
-    """A run that is interrupted, as by Ctrl-C, when it draws the data of a certain step."""
+    """A run that gets Ctrl-C while it draws the data of a certain step."""
 
     def __init__(self, config: RunConfig, data: Path, out: Path, after: int) -> None:
         self.arguments, self.after = (config, data, out), after
@@ -81,7 +83,7 @@ class Stopped:
     def run(self) -> None:
         def interrupt(count, options, step):
             if step == self.after:
-                raise KeyboardInterrupt
+                signal.raise_signal(signal.SIGINT)
             return data_order(count, options, step)
 
         with pytest.MonkeyPatch.context() as patch:
@@ -90,7 +92,7 @@ class Stopped:
 
 
 def test_training_lowers_the_loss_of_an_autoencoder(data, tmp_path):
-    longer = replace(AUTOENCODER, optimization=replace(QUICK, steps=60, learning_rate=3e-3, batch_size=4))
+    longer = replace(AUTOENCODER, optimization=replace(QUICK, steps=250, learning_rate=3e-3, batch_size=4))
     out = train(longer, data, tmp_path / "run", progress=False)
     errors = [json.loads(line)["error"] for line in (out / "log.jsonl").open()]
     assert sum(errors[-5:]) < 0.7 * sum(errors[:5])
@@ -123,16 +125,21 @@ def test_the_average_follows_its_closed_form():
 
 def test_the_schedule_warms_up_and_ends_at_zero():
     options = Optimization(steps=100, warmup=10)
-    assert learning_rate(0, options) == pytest.approx(0.1)
-    assert learning_rate(9, options) == pytest.approx(1.0, abs=0.03)
-    assert learning_rate(50, options) == pytest.approx(0.5)
-    assert learning_rate(100, options) == pytest.approx(0.0)
+    assert learning_rate_factor(0, options) == pytest.approx(0.1)
+    assert learning_rate_factor(9, options) == pytest.approx(1.0, abs=0.03)
+    assert learning_rate_factor(50, options) == pytest.approx(0.5)
+    assert learning_rate_factor(100, options) == pytest.approx(0.0)
 
 
 def test_a_loss_that_is_no_number_stops_with_step_seed_and_last_checkpoint(data, tmp_path):
     wild = replace(AUTOENCODER, optimization=replace(QUICK, learning_rate=1e30, warmup=1, clip=1e30))
-    with pytest.raises(TrainingError, match=r"at step \d \(seed 0\); the last good checkpoint in .*run is of step \d"):
-        train(wild, data, tmp_path / "run", progress=False)
+    with pytest.raises(TrainingError, match=r"at step [12] \(seed 0\); no checkpoint was written before"):
+        train(wild, data, tmp_path / "never", progress=False)
+    assert not (tmp_path / "never" / checkpoint.CONFIG).exists()
+    often = replace(wild, optimization=replace(wild.optimization, save_every=1))
+    with pytest.raises(TrainingError, match=r"the last checkpoint in .*often is of step (\d)") as caught:
+        train(often, data, tmp_path / "often", progress=False)
+    assert str(caught.value).endswith(str(checkpoint.load(tmp_path / "often").facts["step"]))
 
 
 def test_runs_are_not_overwritten_and_not_mixed(data, autoencoder_run, tmp_path):
@@ -141,8 +148,11 @@ def test_runs_are_not_overwritten_and_not_mixed(data, autoencoder_run, tmp_path)
     with pytest.raises(CheckpointError, match="nothing to resume"):
         train(AUTOENCODER, data, tmp_path / "new", resume=True, progress=False)
     other = replace(AUTOENCODER, dataset=Item("sdf_samples", {"points": 95}))
-    with pytest.raises(CheckpointError, match="another configuration"):
+    with pytest.raises(CheckpointError, match=r"another configuration: dataset.points was 96, is 95"):
         train(other, data, autoencoder_run, resume=True, progress=False)
+    slower = replace(AUTOENCODER, optimization=replace(QUICK, learning_rate=1e-5))
+    with pytest.raises(CheckpointError, match=r"optimization.learning_rate was 0.001, is 1e-05"):
+        train(slower, data, autoencoder_run, resume=True, progress=False)
     with pytest.raises(ConfigError, match="pretrained_encoder FOLDER"):
         train(RunConfig(task="flow_map", dataset=Item("latents")), data, tmp_path / "new", progress=False)
 
@@ -188,3 +198,11 @@ def test_latents_are_standardised_and_saved_with_the_model(data, autoencoder_run
     torch.testing.assert_close(pipeline.sample_latents(1, steps=2, seed=7)[0], shapes[2])
     pipeline.save_pretrained(tmp_path / "copy")
     assert same_weights(out, tmp_path / "copy")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
+def test_a_device_that_is_not_there_is_named(data, autoencoder_run, tmp_path):
+    with pytest.raises(ConfigError, match="device 'cuda' is not here"):
+        train(AUTOENCODER, data, tmp_path / "new", device="cuda", progress=False)
+    with pytest.raises(ConfigError, match="device 'cuda' is not here"):
+        Pipeline.from_pretrained(autoencoder_run, device="cuda")

@@ -13,7 +13,7 @@ def record_files(folder: str | Path, split: str) -> list[Path]:
     """Return the record files of a split in the order of their ids.
 
     Raises:
-        RecordError: The folder is no dataset, or the split has no record.
+        RecordError: The folder is no dataset, the split has no record, or its records are of different recipes.
     """
     folder = Path(folder)
     done = [entry for entry in manifest.read(folder).values() if entry.status == "done"]
@@ -22,6 +22,10 @@ def record_files(folder: str | Path, split: str) -> list[Path]:
         splits = sorted({entry.split for entry in done})
         raise RecordError(
             f"{folder}: no shape in split {split!r}; there are {', '.join(splits) or 'no records at all'}"
+        )
+    if len({entry.recipe_hash for entry in done if entry.split == split}) > 1:
+        raise RecordError(
+            f"{folder}: split {split!r} mixes records of different recipes; run `geomflow prep` to its end"
         )
     return [file for _, file in chosen]
 

@@ -42,7 +42,7 @@ class GridAutoencoder(nn.Module):
     Args:
         resolution: Samples per axis of the input grid, a multiple of 16.
         band: Distance at which the input is cut off, and the unit in which distances are predicted.
-        widths: Channels at 1/4, 1/8 and 1/16 of the input's resolution.
+        widths: Channels at 1/4, 1/8 and 1/16 of the input's resolution, multiples of 16.
         latent_channels: Numbers per latent cell.
         depth: Residual blocks per level.
     """
@@ -51,6 +51,8 @@ class GridAutoencoder(nn.Module):
         super().__init__()
         if resolution % 16:
             raise ValueError(f"resolution must be a multiple of 16, not {resolution}")
+        if len(widths) != 3 or any(width % 16 for width in widths):
+            raise ValueError(f"widths must be three multiples of 16, not {list(widths)}")
         self.resolution, self.band, self.latent_channels = resolution, band, latent_channels
         fine, middle, coarse = widths
         self.encoder = nn.Sequential(

@@ -52,6 +52,7 @@ def positions(rows: list[bytes]) -> np.ndarray:
 
 
 def integers(text: bytes, count: int) -> np.ndarray:
+    """Exactly `count` whole numbers in a text."""
     numbers = np.fromstring(text, dtype=np.int64, sep=" ") if count else np.zeros(0, dtype=np.int64)
     if len(numbers) != count:
         raise MeshUnreadable(f"wanted {count} face corners, found {len(numbers)}")

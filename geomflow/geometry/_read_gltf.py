@@ -29,6 +29,7 @@ _POINTS, _LINES, _TRIANGLES, _STRIP, _FAN = 0, (1, 2, 3), 4, 5, 6
 
 
 def read_gltf(data: bytes, folder: Path, max_bytes: int) -> Arrays:
+    """Vertices and faces of a glTF or GLB file's scene, every node's transform applied."""
     text, chunk = _glb_chunks(data) if data.startswith(b"glTF") else (data, b"")
     tree = json.loads(text)
     version = str(tree.get("asset", {}).get("version", "2.0"))

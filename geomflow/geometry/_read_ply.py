@@ -51,6 +51,7 @@ class _Element:
 
 
 def read_ply(data: bytes, folder: Path, max_bytes: int) -> Arrays:
+    """Vertices and faces of a PLY file, text or binary of either byte order."""
     start = re.search(rb"end_header[ \t]*(\r\n|\n|\r)", data)
     if not data.startswith(b"ply") or start is None:
         raise MeshUnreadable("wanted a header from `ply` to `end_header`, found none")

@@ -13,6 +13,7 @@ _STL_VERTEX = re.compile(rb"^[ \t]*vertex[ \t]+(.*)", re.MULTILINE | re.IGNORECA
 
 
 def read_stl(data: bytes, folder: Path, max_bytes: int) -> Arrays:
+    """Vertices and faces of an STL file, text or binary; every triangle has corners of its own."""
     vertices = _stl_text(data) if _is_stl_text(data) else _stl_binary(data)
     return Arrays(vertices, np.arange(len(vertices), dtype=np.int64).reshape(-1, 3))
 

@@ -14,6 +14,7 @@ _OBJ_ROW = re.compile(rb"^[ \t]*(v|f|l|curv2?|surf)[ \t]+(.*)", re.MULTILINE)
 
 
 def read_obj(data: bytes, folder: Path, max_bytes: int) -> Arrays:
+    """Vertices and faces of an OBJ file; polygons are cut into fans, lines and points passed over."""
     text = re.sub(rb"\\\n", b" ", text_of(data))
     rows = _OBJ_ROW.findall(re.sub(rb"#.*", b"", text))
     vertices = positions([row for kind, row in rows if kind == b"v"])
@@ -42,6 +43,7 @@ _OFF_KINDS = re.compile(rb"(ST)?C?N?")
 
 
 def read_off(data: bytes, folder: Path, max_bytes: int) -> Arrays:
+    """Vertices and faces of a text OFF file; polygons are cut into fans."""
     if re.match(rb"\s*\w*OFF\s+BINARY", data):
         raise MeshUnsupported("wanted a text OFF file, found a binary one")
     text = re.sub(rb"#.*", b"", text_of(data))

@@ -6,6 +6,7 @@ that number is far from an integer, rays vote on parity and the bolder of the tw
 winding number: that would bend the distance near holes.
 """
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -57,7 +58,7 @@ class SignedDistanceField:
         self._surface = orient(unit)
         vertices, faces = np.asarray(self._surface.vertices), np.asarray(self._surface.faces)
         self._rays = Bvh(vertices, faces, device)
-        self._boundary = self._rays if internal_walls else Bvh(vertices, faces[~self._buried()], device)
+        self._boundary = self._rays if internal_walls else Bvh(vertices, faces[~self._buried], device)
 
     def __call__(self, points: Shaped[np.ndarray, "n 3"]) -> SignedDistance:
         """Return the signed distance at points (n, 3) given in the mesh's own frame."""
@@ -76,8 +77,9 @@ class SignedDistanceField:
     def boundary(self) -> trimesh.Trimesh:
         """Return the oriented surface without the faces that are buried inside the solid, in the mesh's own frame."""
         vertices = self._frame.undo(np.asarray(self._surface.vertices))
-        return trimesh.Trimesh(vertices, np.asarray(self._surface.faces)[~self._buried()], process=False)
+        return trimesh.Trimesh(vertices, np.asarray(self._surface.faces)[~self._buried], process=False)
 
+    @functools.cached_property
     def _buried(self) -> np.ndarray:
         """Faces with the inside on both of their sides, at their centre and everywhere else that is looked at."""
         buried = np.arange(len(self._surface.faces))

@@ -157,7 +157,7 @@ def _axis(resolution: int) -> np.ndarray:
 
 def _memory() -> float:
     """Bytes of memory of this machine, without bound where the system does not say."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else np.inf
+    return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")) if hasattr(os, "sysconf") else np.inf
 
 
 def _strides(resolution: int) -> list[int]:

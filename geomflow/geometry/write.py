@@ -13,7 +13,7 @@ def write_mesh(mesh: trimesh.Trimesh, path: str | Path) -> None:
     """Write a mesh in the format of the path's suffix.
 
     Raises:
-        MeshUnsupported: Another suffix than those of `WRITABLE`.
+        ValueError: Another suffix than those of `WRITABLE`.
         OSError: The file cannot be written or the disk is full; nothing is left behind.
     """
     path = Path(path)

@@ -14,11 +14,16 @@ class GridTransformer(nn.Module):
         latent_shape: (channels, x, y, z) of one latent.
         width: Features per token.
         depth: Number of blocks.
-        heads: Attention heads per block.
+        heads: Attention heads per block, a divisor of the width.
+
+    Raises:
+        ValueError: The width is not a multiple of the heads.
     """
 
     def __init__(self, latent_shape: tuple[int, ...], width: int, depth: int, heads: int) -> None:
         super().__init__()
+        if width % heads:
+            raise ValueError(f"width must be a multiple of heads, given {width} and {heads}")
         channels, *cells = latent_shape
         self.latent_shape = tuple(latent_shape)
         self.place = nn.Parameter(0.02 * torch.randn(torch.Size(cells).numel(), width))
@@ -41,7 +46,8 @@ class GridTransformer(nn.Module):
             ValueError: `x` is no latent grid of this network, or a condition is given to an unconditional network.
         """
         if tuple(x.shape[1:]) != self.latent_shape:
-            raise ValueError(f"x must have shape (batch, {self.latent_shape}), given {tuple(x.shape)}")
+            wanted = ", ".join(map(str, self.latent_shape))
+            raise ValueError(f"x must have shape (batch, {wanted}), given {tuple(x.shape)}")
         if condition is not None:
             raise ValueError("condition must be None: grid_transformer is unconditional")
         tokens = self.embed(x.flatten(2).transpose(1, 2)) + self.place

@@ -42,7 +42,7 @@ def test_five_percent_of_the_faces_missing_costs_half_a_percent_of_the_signs_and
     wrong = wrong_signs(solid, field, points)
     doubtful = field(points).confidence < 0.5
     assert wrong.mean() <= 0.005
-    assert doubtful[wrong].mean() >= 0.5 if wrong.any() else True
+    assert doubtful[wrong].sum() >= 0.5 * wrong.sum()
     assert doubtful.mean() < 0.02  # confidence that doubts everything would be worthless
 
 
@@ -120,7 +120,8 @@ def test_a_moebius_strip_has_no_orientation_and_is_left_alone():
     there, other_there = np.where(there == 0, 40, there), np.where(other_there == 40, 0, other_there)
     faces = np.vstack([np.stack([here, there, other_here], 1), np.stack([there, other_there, other_here], 1)])
     strip = trimesh.Trimesh(np.vstack(rims), faces, process=False)
-    assert orient(strip).area == pytest.approx(strip.area)
+    kept = (orient(strip).triangles == strip.triangles).all(axis=(1, 2))
+    assert kept.all() or not kept.any()
 
 
 def test_a_large_offset_costs_no_accuracy():

@@ -1,6 +1,7 @@
 """Preprocessing: any layout in, the same bytes out, resumable, and one bad mesh costs one mesh."""
 
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -103,7 +104,8 @@ def test_bad_meshes_are_listed_with_reasons_and_cost_only_themselves(folder, tmp
 
 
 def test_a_mesh_that_takes_too_long_is_given_up(folder, tmp_path):
-    summary = prepare(folder, tmp_path / "out", SMALL, timeout=0.01, progress=False)
+    endless = replace(SMALL, volume_points=20_000_000)
+    summary = prepare(folder, tmp_path / "out", endless, workers=2, timeout=0.3, progress=False)
     assert summary.failed == 3
     assert all(reason.startswith("timeout") for reason in summary.reasons.values())
 
@@ -135,11 +137,12 @@ def test_header_says_what_was_done(folder):
 
 def test_real_chairs_become_records(data_root):
     chair = Source("stool", f"{data_root}/shapes/stool.zip/{stool_member(data_root)}", "stool", "train")
-    record = make_record(chair, SMALL)
+    recipe = replace(SMALL, volume_points=5000)
+    record = make_record(chair, recipe)
     assert np.abs(record.vertices).max() == pytest.approx(0.95, abs=1e-4)
     assert (record.vol_sdf < 0).mean() > 0.001
     assert np.median(record.vol_confidence) > 0.9
-    np.testing.assert_array_equal(make_record(chair, SMALL).vol_sdf, record.vol_sdf)
+    np.testing.assert_array_equal(make_record(chair, recipe).vol_sdf, record.vol_sdf)
 
 
 def stool_member(data_root: Path) -> str:

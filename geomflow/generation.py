@@ -1,0 +1,143 @@
+"""The result of a generation, and how it is written: numbered meshes, generation.json and a preview."""
+
+import json
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import trimesh
+from torch import Tensor
+
+from geomflow.geometry.solid import SolidReport
+from geomflow.geometry.write import check_writable, write_mesh
+
+ABOUT, PREVIEW = "generation.json", "preview.png"
+
+PREVIEWED = 64
+"""Shapes drawn on a preview, at most."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """One generated shape.
+
+    Attributes:
+        seed: Seed of its noise: the same model, seed and steps give it again, alone or in any batch.
+        mesh: The surface, empty if there was none.
+        report: Whether it is a solid, and if not, why.
+        dropped: Specks that were removed.
+        problem: Why there is no mesh, empty if there is one.
+    """
+
+    seed: int
+    mesh: trimesh.Trimesh
+    report: SolidReport | None = None
+    dropped: int = 0
+    problem: str = ""
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why the shape is no solid, nothing if it is one."""
+        return self.report.reasons() if self.report else [self.problem]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what is known of the shape, for generation.json."""
+        report = self.report.as_dict() if self.report else {}
+        return {
+            "seed": self.seed,
+            **report,
+            "passes": not self.reasons,
+            "reasons": self.reasons,
+            "dropped": self.dropped,
+        }
+
+
+@dataclass(frozen=True)
+class Generation:
+    """The shapes of one call and what they cost.
+
+    Attributes:
+        shapes: Mesh, report and seed of every shape.
+        steps: Jumps of the flow map.
+        nfe: Network calls per shape.
+        resolution: Samples per axis of the extraction.
+        seconds: Wall time of each stage: `network`, `decode and extract`, `report` and, for steps="auto", `choice of
+            steps`.
+        latents: What the decoder was given (count, *latent shape).
+    """
+
+    shapes: list[Shape]
+    steps: int
+    nfe: int
+    resolution: int
+    seconds: dict[str, float]
+    latents: Tensor
+
+    @property
+    def meshes(self) -> list[trimesh.Trimesh]:
+        """The surfaces, in the unit frame."""
+        return [shape.mesh for shape in self.shapes]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything but the surfaces, for generation.json."""
+        return {
+            "count": len(self.shapes),
+            "steps": self.steps,
+            "nfe": self.nfe,
+            "resolution": self.resolution,
+            "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
+            "shapes": [shape.as_dict() for shape in self.shapes],
+        }
+
+
+def save_generation(result: Generation, out: str | Path, file_format: str = "ply", model: str = "") -> Path:
+    """Write 0000.ply, 0001.ply, ..., generation.json and preview.png into a folder, and return it.
+
+    Everything is written to a temporary folder inside it and moved at the end, so nothing half-written is left behind;
+    the shapes and the preview of an earlier generation in the same folder are removed then.
+
+    Raises:
+        ValueError: Unknown format.
+        OSError: The folder cannot be written or the disk is full.
+    """
+    from geomflow.viz import contact_sheet, save_png
+
+    out = Path(out)
+    check_writable(out / f"0000.{file_format}")
+    out.mkdir(parents=True, exist_ok=True)
+    partial = out / f".partial-{time.time_ns()}"
+    partial.mkdir()
+    try:
+        names = [_export(shape, partial, i, file_format) for i, shape in enumerate(result.shapes)]
+        about = {"model": str(model), **result.as_dict()}
+        for name, entry in zip(names, about["shapes"], strict=True):
+            entry["file"] = name
+        (partial / ABOUT).write_text(json.dumps(about, indent=2) + "\n")
+        drawn = [mesh for mesh in result.meshes if len(mesh.faces)][:PREVIEWED]
+        if drawn:
+            save_png(contact_sheet(drawn), partial / PREVIEW)
+        for file in _earlier(out):
+            file.unlink(missing_ok=True)
+        for file in sorted(partial.iterdir()):
+            file.replace(out / file.name)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return out
+
+
+def _earlier(out: Path) -> list[Path]:
+    """Meshes and preview that an earlier generation left in a folder, as its generation.json says."""
+    try:
+        listed = [entry["file"] for entry in json.loads((out / ABOUT).read_text())["shapes"]]
+    except (OSError, ValueError, TypeError, KeyError):
+        return []
+    return [out / Path(name).name for name in [*listed, PREVIEW] if name]
+
+
+def _export(shape: Shape, folder: Path, index: int, file_format: str) -> str:
+    name = f"{index:04d}.{file_format}" if len(shape.mesh.faces) else ""
+    if name:
+        write_mesh(shape.mesh, folder / name)
+    return name
