@@ -3,11 +3,11 @@
 import importlib
 from typing import TYPE_CHECKING
 
+from geomflow.version import __version__
+
 if TYPE_CHECKING:
     from geomflow.pipeline import Pipeline
     from geomflow.records import ShapeRecord
-
-__version__ = "0.1.0"
 
 _LAZY = {"Pipeline": "geomflow.pipeline", "ShapeRecord": "geomflow.records"}
 

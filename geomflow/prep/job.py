@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import trimesh
 
-import geomflow
 from geomflow.geometry.distance import SignedDistanceField
 from geomflow.geometry.frame import normalize
 from geomflow.geometry.grid import sdf_grid
@@ -17,6 +16,7 @@ from geomflow.geometry.surface import sample_surface
 from geomflow.prep.recipe import Recipe
 from geomflow.prep.sources import Source, local_file
 from geomflow.records import RecordHeader, ShapeRecord
+from geomflow.version import __version__
 
 DECIDING_LIBRARIES = ("numpy", "trimesh", "point-cloud-utils", "warp-lang")
 
@@ -43,7 +43,7 @@ def make_record(source: Source, recipe: Recipe) -> ShapeRecord:
         recipe_hash=recipe.hash,
         frame=recipe.frame,
         quality=quality(mesh),
-        versions={"geomflow": geomflow.__version__, **{name: version(name) for name in DECIDING_LIBRARIES}},
+        versions={"geomflow": __version__, **{name: version(name) for name in DECIDING_LIBRARIES}},
     )
     return ShapeRecord(header=header, **arrays)
 
