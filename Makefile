@@ -26,7 +26,7 @@ help:  ## show this list
 	@touch .venv/installed $@
 
 demo: .venv/installed  ## generate eight shapes with the embedded model into out/demo
-	$(BIN)/geomflow generate chairs --count 8 --steps 2 --seed 0 --out out/demo
+	$(BIN)/geomflow generate chairs --count 8 --steps 2 --seed 1 --out out/demo
 	@echo "Look at out/demo/preview.png, and open out/demo/0000.ply in any mesh viewer."
 	@echo "Next: $(BIN)/geomflow generate --steps 1 --seed 100 --format glb --out out/more"
 	@echo "      $(BIN)/geomflow --help"

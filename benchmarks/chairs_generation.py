@@ -106,18 +106,21 @@ def main() -> None:
     lines.append(f"\nMedian distance of a test shape to its nearest training shape: {usual:.2f}e-3.")
     (options.out / "chairs_generation.md").write_text("\n".join(lines) + "\n")
     (options.out / "chairs_generation.json").write_text(json.dumps(failures, indent=1) + "\n")
-    draw(options.out, made, train, train_meshes)
+    draw(options.out, made, failures["2 steps"], train, train_meshes)
     print("\n".join(lines))
 
 
 def draw(
-    out: Path, made: dict[str, list[trimesh.Trimesh]], train: np.ndarray, train_meshes: list[trimesh.Trimesh]
+    out: Path,
+    made: dict[str, list[trimesh.Trimesh]],
+    failed: dict[str, str],
+    train: np.ndarray,
+    train_meshes: list[trimesh.Trimesh],
 ) -> None:
-    """Pictures: samples, the same noise at every step count, and samples above their nearest training shapes."""
+    """Pictures: samples that pass; whatever came out at every step count, and above its nearest training shape."""
     two = made["2 steps"]
-    save_png(
-        contact_sheet([mesh for mesh in two[:24] if len(mesh.faces)], columns=8, size=220), out / "chairs_generated.png"
-    )
+    passing = [mesh for i, mesh in enumerate(two) if str(i) not in failed]
+    save_png(contact_sheet(passing[:24], columns=8, size=220), out / "chairs_generated.png")
     whole = [i for i in range(COUNT) if all(len(meshes[i].faces) for meshes in made.values())][:8]
     by_steps = [meshes[i] for meshes in made.values() for i in whole]
     save_png(contact_sheet(by_steps, columns=8, size=220), out / "chairs_steps.png")
