@@ -148,7 +148,7 @@ class _Run:
         if not torch.isfinite(loss):
             saved = f"the last checkpoint in {self.out} is of step {self.saved_step}"
             raise TrainingError(
-                f"loss is {float(loss)} at step {self.step} (seed {self.options.seed}); "
+                f"loss is {float(loss.detach())} at step {self.step} (seed {self.options.seed}); "
                 f"{'no checkpoint was written before' if self.saved_step is None else saved}"
             )
 

@@ -86,10 +86,10 @@ def test_the_river_from_meshes_to_meshes(capsys, tmp_path, monkeypatch):
         solid.mesh().export(f"meshes/{i}.ply")
     assert run(capsys, "prep", "meshes", "set", "--resolution", "16")[0] == 0
     tiny = ["--encoder.resolution", "16", "--encoder.widths", "[16, 16, 16]", "--encoder.latent_channels", "2"]
-    brief = ["--optimization.steps", "3", "--optimization.batch_size", "2", "--optimization.precision", "float32"]
-    base = ["--data", "set", *brief]
+    base = ["--data", "set", "--optimization.batch_size", "2", "--optimization.precision", "float32"]
+    tiny += ["--optimization.steps", "100", "--optimization.warmup", "10"]
     assert run(capsys, "train", "sdf_autoencoder", "--out", "ae", *base, *tiny)[0] == 0
-    small = ["--network.width", "32", "--network.depth", "1", "--network.heads", "2"]
+    small = ["--network.width", "32", "--network.depth", "1", "--network.heads", "2", "--optimization.steps", "20"]
     assert run(capsys, "train", "sdf_flow_map", "--out", "fm", "--pretrained_encoder", "ae", *base, *small)[0] == 0
     assert json.loads((tmp_path / "fm" / "config.json").read_text())["config"]["encoder"]["resolution"] == 16
     code, out, _ = run(capsys, "generate", "fm", "--count", "2", "--resolution", "32", "--out", "made")

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 import trimesh
 
 from geomflow.generation import Generation, Shape, save_generation
@@ -116,7 +117,7 @@ def test_a_full_disk_leaves_nothing_half_written(result, tmp_path, monkeypatch):
 
 
 def test_a_shape_without_surface_is_listed_with_its_reason(tmp_path):
-    empty = Generation([Shape(0, trimesh.Trimesh(), problem="no surface")], 2, 2, 64, {}, np.zeros(1))
+    empty = Generation([Shape(0, trimesh.Trimesh(), problem="no surface")], 2, 2, 64, {}, torch.zeros(1))
     save_generation(empty, tmp_path)
     entry = json.loads((tmp_path / "generation.json").read_text())["shapes"][0]
     assert (entry["passes"], entry["reasons"], entry["file"]) == (False, ["no surface"], "")
