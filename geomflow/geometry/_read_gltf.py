@@ -114,6 +114,7 @@ class _Scene:
             yield part
 
     def entry(self, kind: str, index: int) -> dict:
+        """One entry of a list of the tree, by index."""
         entries = self.tree.get(kind, [])
         if not 0 <= index < len(entries):
             raise MeshUnreadable(f"wanted an index into {len(entries)} {kind}, found {index}")
@@ -145,6 +146,7 @@ class _Scene:
                 yield node["mesh"], matrix
 
     def primitives(self, mesh: dict) -> Iterator[Arrays]:
+        """Points and triangles of a mesh; lines are skipped."""
         for primitive in mesh["primitives"]:
             mode = primitive.get("mode", _TRIANGLES)
             if "POSITION" not in primitive["attributes"] or mode in _LINES:
