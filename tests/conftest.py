@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+DATA = Path(os.environ.get("GEOMFLOW_DATA", ROOT.parent / "shared" / "data"))
 
 
 @pytest.fixture(scope="session")
 def data_root() -> Path:
     """Folder of real meshes and images, named by GEOMFLOW_DATA; tests that need it skip without it."""
-    folder = Path(os.environ.get("GEOMFLOW_DATA", ROOT.parent / "shared" / "data"))
-    if not folder.is_dir():
-        pytest.skip(f"real data not found at {folder}: set GEOMFLOW_DATA to its folder")
-    return folder
+    if not DATA.is_dir():
+        pytest.skip(f"real data not found at {DATA}: set GEOMFLOW_DATA to its folder")
+    return DATA

@@ -3,7 +3,6 @@
 import base64
 import csv
 import json
-import os
 import random
 import struct
 import subprocess
@@ -19,8 +18,8 @@ import trimesh
 from geomflow import errors
 from geomflow.geometry import read
 from geomflow.geometry.read import read_mesh, read_surface
+from tests.conftest import DATA
 
-DATA = Path(os.environ.get("GEOMFLOW_DATA", Path(__file__).resolve().parents[2].parent / "shared" / "data"))
 MESSY = DATA / "messy" / "manifest.csv"
 OTHER_FORMATS = {"dae", "3mf"}  # meshes to others, not to us
 
