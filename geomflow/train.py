@@ -1,7 +1,7 @@
 """Training: data to checkpoint, one resumable loop for every task.
 
-Step k of a run depends only on the seed and on k: data order, noise and times come from a generator seeded with both,
-so a resumed run repeats an uninterrupted one bit for bit on the CPU.
+Step k of a run depends only on the seed and on k: noise and times come from a generator seeded with both, the order of
+shapes from one seeded with the epoch, so a resumed run repeats an uninterrupted one bit for bit on the CPU.
 """
 
 import contextlib
