@@ -160,8 +160,10 @@ def train(
     from geomflow.train import train as run
 
     base = configs.read_toml(preset) if preset.endswith(".toml") else shelves.load("presets", preset)
-    run(configs.override(base, settings or {}), data, out, minutes, resume, device)
-    _say(f"wrote {out}; try: geomflow generate {out} --out out/mine")
+    config = configs.override(base, settings or {})
+    run(config, data, out, minutes, resume, device)
+    use = f"generate {out} --out out/mine" if config.task == "flow_map" else f"reconstruct {out} MESH --out back.ply"
+    _say(f"wrote {out}; try: geomflow {use}")
 
 
 def list_items(shelf: tyro.conf.Positional[Shelf], /) -> None:

@@ -88,7 +88,8 @@ def test_the_river_from_meshes_to_meshes(capsys, tmp_path, monkeypatch):
     tiny = ["--encoder.resolution", "16", "--encoder.widths", "[16, 16, 16]", "--encoder.latent_channels", "2"]
     base = ["--data", "set", "--optimization.batch_size", "2", "--optimization.precision", "float32"]
     tiny += ["--optimization.steps", "100", "--optimization.warmup", "10"]
-    assert run(capsys, "train", "sdf_autoencoder", "--out", "ae", *base, *tiny)[0] == 0
+    code, out, _ = run(capsys, "train", "sdf_autoencoder", "--out", "ae", *base, *tiny)
+    assert (code, "try: geomflow reconstruct ae MESH" in out) == (0, True)
     small = ["--network.width", "32", "--network.depth", "1", "--network.heads", "2", "--optimization.steps", "20"]
     assert run(capsys, "train", "sdf_flow_map", "--out", "fm", "--pretrained_encoder", "ae", *base, *small)[0] == 0
     assert json.loads((tmp_path / "fm" / "config.json").read_text())["config"]["encoder"]["resolution"] == 16
