@@ -15,7 +15,7 @@ from tqdm import tqdm
 from geomflow.geometry import sample_surface
 from geomflow.metrics import coverage, minimum_matching_distance, nearest, pairwise_chamfer, set_metrics
 from geomflow.pipeline import Pipeline
-from geomflow.prep import manifest
+from geomflow.prep.manifest import record_files
 from geomflow.records import load_record
 from geomflow.viz import contact_sheet, save_png
 
@@ -24,8 +24,8 @@ COUNT, POINTS, RESOLUTION, ODE_STEPS = 64, 2048, 128, 64
 
 def clouds(data: Path, split: str) -> tuple[np.ndarray, list[trimesh.Trimesh]]:
     """Surface points (shapes, points, 3) and meshes of a split, in the order of ids."""
-    entries = sorted((e.id, e.file) for e in manifest.read(data).values() if e.status == "done" and e.split == split)
-    records = [load_record(data / file, ("surface_points", "vertices", "faces")) for _, file in entries]
+    names = ("surface_points", "vertices", "faces")
+    records = [load_record(file, names) for file in record_files(data, split)]
     meshes = [trimesh.Trimesh(r.vertices.astype(float), r.faces, process=False) for r in records]
     return np.stack([record.surface_points[:POINTS] for record in records]).astype(float), meshes
 

@@ -18,7 +18,7 @@ from geomflow.geometry import SdfGrid, SignedDistanceField, extract_mesh, sample
 from geomflow.geometry.grid import narrow_band
 from geomflow.metrics import MeasuredShape, ReconstructionMetrics, compare_shapes, summaries
 from geomflow.pipeline import Pipeline
-from geomflow.prep import manifest
+from geomflow.prep.manifest import record_files
 from geomflow.records import ShapeRecord, load_record
 from geomflow.viz import contact_sheet, save_png
 
@@ -54,8 +54,7 @@ def fit_linear(grids: np.ndarray) -> Linear:
 def records(data: Path, split: str) -> list[ShapeRecord]:
     """Records of a split with the arrays needed here."""
     names = ("sdf_grid", "vertices", "faces")
-    entries = sorted((e.id, e.file) for e in manifest.read(data).values() if e.status == "done" and e.split == split)
-    return [load_record(data / file, names) for _, file in entries]
+    return [load_record(file, names) for file in record_files(data, split)]
 
 
 def mesh_of(record: ShapeRecord) -> trimesh.Trimesh:

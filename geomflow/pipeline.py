@@ -15,7 +15,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from geomflow import assemble, checkpoint
-from geomflow.errors import CheckpointError, EmptySurface, MeshHasNoFaces
+from geomflow.errors import CheckpointError, EmptySurface
 from geomflow.flow import FlowMap
 from geomflow.generation import Generation, Shape
 from geomflow.geometry.distance import SignedDistanceField
@@ -182,8 +182,6 @@ class Pipeline:
             MeshError: The mesh has no faces or no extent.
             EmptySurface: The decoded field has no surface.
         """
-        if not len(getattr(mesh, "faces", ())):
-            raise MeshHasNoFaces(f"a surface is wanted, given a {type(mesh).__name__} without faces")
         unit, frame = normalize(mesh)
         decoded = extract_mesh(self.field(self.encode(unit)), resolution)
         return trimesh.Trimesh(frame.undo(np.asarray(decoded.vertices)), decoded.faces, process=False)

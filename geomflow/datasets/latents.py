@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from geomflow.datasets._records import load_with_grid, record_files
+from geomflow.datasets._records import load_with_grid
+from geomflow.prep.manifest import record_files
 
 
 class Latents:

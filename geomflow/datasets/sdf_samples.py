@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from geomflow.datasets._records import load_with_grid, record_files
+from geomflow.datasets._records import load_with_grid
+from geomflow.prep.manifest import record_files
 from geomflow.records import ShapeRecord
 
 NEEDED = ("near_points", "near_sdf", "near_confidence", "vol_points", "vol_sdf", "vol_confidence")

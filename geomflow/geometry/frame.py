@@ -51,8 +51,8 @@ def normalize(mesh: trimesh.Trimesh, frame: Frame = "box", margin: float = 0.95)
     """
     if not 0 < margin <= 1:
         raise ValueError(f"margin must be in (0, 1], not {margin}")
-    if not len(mesh.faces):
-        raise MeshHasNoFaces("cannot normalise a mesh without faces")
+    if not len(getattr(mesh, "faces", ())):
+        raise MeshHasNoFaces(f"a surface is wanted, given a {type(mesh).__name__} without faces")
     used = np.asarray(mesh.vertices)[np.unique(mesh.faces)]
     similarity = _similarity(used, frame, margin)
     unit = trimesh.Trimesh(similarity.apply(np.asarray(mesh.vertices)), mesh.faces, process=False)

@@ -56,6 +56,27 @@ def read(folder: Path) -> dict[str, Entry]:
     return {entry.id: entry for entry in (_parsed(path, number, line) for number, line in lines if line)}
 
 
+def record_files(folder: str | Path, split: str) -> list[Path]:
+    """Return the record files of a split in the order of their ids.
+
+    Raises:
+        RecordError: The folder is no dataset, the split has no record, or its records are of different recipes.
+    """
+    folder = Path(folder)
+    done = [entry for entry in read(folder).values() if entry.status == "done"]
+    chosen = sorted((entry.id, folder / entry.file) for entry in done if entry.split == split)
+    if not chosen:
+        splits = sorted({entry.split for entry in done})
+        raise RecordError(
+            f"{folder}: no shape in split {split!r}; there are {', '.join(splits) or 'no records at all'}"
+        )
+    if len({entry.recipe_hash for entry in done if entry.split == split}) > 1:
+        raise RecordError(
+            f"{folder}: split {split!r} mixes records of different recipes; run `geomflow prep` to its end"
+        )
+    return [file for _, file in chosen]
+
+
 def mend(folder: Path) -> None:
     """Cut off a last line without its newline, so that the next `append` starts a line of its own."""
     path = folder / NAME

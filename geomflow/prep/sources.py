@@ -8,8 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import chain, compress, pairwise
-from operator import not_
+from itertools import chain, pairwise
 from pathlib import Path, PurePosixPath
 
 from geomflow.errors import MeshMissing, RecordError
@@ -129,8 +128,9 @@ def _from_csv(path: Path) -> list[Source]:
     if missing:
         raise RecordError(f"{path}: wanted columns path, class, split; missing {', '.join(sorted(missing))}")
     found = [_from_row(path, line, row) for line, row in enumerate(rows, start=2)]
-    named = [bool(row.get("id")) for row in rows]
-    return [*compress(found, named), *_told_apart(path.parent, [*compress(found, map(not_, named))])]
+    named = [source for source, row in zip(found, rows, strict=True) if row.get("id")]
+    unnamed = [source for source, row in zip(found, rows, strict=True) if not row.get("id")]
+    return [*named, *_told_apart(path.parent, unnamed)]
 
 
 def _from_row(table: Path, line: int, row: dict[str, str | None]) -> Source:
