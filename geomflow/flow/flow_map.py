@@ -4,22 +4,28 @@ One set of weights answers for every jump: m(x, t, r) is the cumulative field, p
 m(x, t, t) the instantaneous field, which is an ordinary diffusion or flow-matching model. So the step count is an
 argument of sampling, not of training: ``sample(noise, steps=k)`` makes k jumps (cumulative flow maps, arXiv 2605.03623;
 flow map matching, 2406.07507), and ``sample_ode`` integrates the instantaneous field, the reference the jumps are
-measured against.
+measured against. A map that jumps to clean data well but nowhere else (consistency) is sampled with restarts
+(``gamma``): jump further than asked, then add fresh noise.
 """
 
+import logging
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from geomflow.flow.condition import rows
 from geomflow.flow.formulation import Formulation, per_sample
+from geomflow.flow.sampler import Clock, Method, Progress, checked_grid, euler, ode_step, on_clock, restart, walk
 
-Clock = Float[Tensor, "..."] | float | int
-Method = Literal["jump", "euler", "heun"]
-Progress = Callable[[int, int], None]
+logger = logging.getLogger("geomflow")
+
+ALMOST_CLEAN = 0.999
+"""Where an inverse begins if the prediction says nothing at clean data itself."""
+AUTO_BATCH = 256
+"""Noises on which ``steps="auto"`` decides."""
 
 
 class FlowMap(nn.Module):
@@ -48,7 +54,7 @@ class FlowMap(nn.Module):
         Raises:
             ValueError: a time is off the clock or of another shape, or the network returned another shape.
         """
-        t, r = _on_clock(t, x, "t"), _on_clock(r, x, "r")
+        t, r = on_clock(t, x, "t"), on_clock(r, x, "r")
         scale = self.formulation.preconditioner
         options = {} if condition is None else {"condition": condition}
         output = self.network(per_sample(scale.c_in(t), x) * x, scale.c_noise(t), scale.c_noise(r), **options)
@@ -67,24 +73,27 @@ class FlowMap(nn.Module):
     ) -> Float[Tensor, " batch *shape"]:
         """The jump psi_{t->r}(x); exactly x at r = t."""
         field = self.cumulative_field(x, t, r, condition)
-        return self.formulation.jump(field, x, _on_clock(t, x, "t"), _on_clock(r, x, "r"))
+        return self.formulation.jump(field, x, on_clock(t, x, "t"), on_clock(r, x, "r"))
 
     def velocity(
         self, x: Float[Tensor, " batch *shape"], t: Clock, condition: Any = None
     ) -> Float[Tensor, " batch *shape"]:
         """dx/dt of the probability-flow ODE on the clock."""
         field = self.instantaneous_field(x, t, condition)
-        return self.formulation.velocity(field, x, _on_clock(t, x, "t"))
+        return self.formulation.velocity(field, x, on_clock(t, x, "t"))
 
     @torch.no_grad()
     def sample(
         self,
         noise: Float[Tensor, " batch *shape"],
-        steps: int = 1,
+        steps: int | Literal["auto"] = 1,
         times: Sequence[float] | Float[Tensor, " times"] | None = None,
         condition: Any = None,
         return_path: bool = False,
         progress: Progress | None = None,
+        tolerance: float = 1e-2,
+        gamma: float = 0.0,
+        generator: torch.Generator | None = None,
     ) -> Float[Tensor, " batch *shape"] | Float[Tensor, "times batch *shape"]:
         """Data from unit Gaussian noise in ``steps`` jumps (one network call each), without gradients.
 
@@ -92,17 +101,30 @@ class FlowMap(nn.Module):
 
         Args:
             noise: unit Gaussian noise; the formulation scales it.
-            steps: how many jumps, over the formulation's own grid.
+            steps: how many jumps, over the formulation's own grid; ``"auto"`` for ``enough_steps``, judged on the first
+                256 noises.
             times: a grid to use instead: increasing clock times, the first 0.
             condition: passed to the network.
             return_path: give all states, (steps + 1, batch, ...), the first at t = 0.
             progress: called after every jump with the jumps done and the jumps in all.
+            tolerance: what ``"auto"`` asks of the samples, in the data's unit.
+            gamma: share of fresh noise at every time but the last, in [0, 1]: each jump goes on to where the ratio
+                sigma / signal is sqrt(1 - gamma^2) of that at r, and noise brings it back to r. 0 is deterministic,
+                1 jumps to the end of the path every time (multistep consistency sampling, arXiv 2303.01469).
+            generator: source of that noise.
 
         Raises:
-            ValueError: steps below 1, or a grid that leaves the clock, does not start at 0 or does not increase.
+            ValueError: steps below 1, a grid that leaves the clock, does not start at 0 or does not increase, or gamma
+                outside [0, 1].
         """
-        grid = self.formulation.grid(steps).tolist() if times is None else _checked_grid(times)
-        path = self._walk(self.formulation.start(noise), grid, "jump", condition, progress)
+        if not 0 <= gamma <= 1:
+            raise ValueError(f"gamma must lie in [0, 1], given {gamma}")
+        if steps == "auto" and times is None:
+            judged = None if condition is None else rows(condition, slice(AUTO_BATCH))
+            steps = self.enough_steps(noise[:AUTO_BATCH], tolerance, condition=judged)
+        grid = self._grid(steps) if times is None else checked_grid(times)
+        step = self if gamma == 0 else restart(self, gamma, generator)
+        path = walk(step, self.formulation.start(noise), grid, condition, progress, last=self)
         return torch.stack(path) if return_path else path[-1]
 
     def enough_steps(
@@ -110,13 +132,14 @@ class FlowMap(nn.Module):
     ) -> int:
         """The smallest power of two of jumps whose samples differ from those of twice as many by at most ``tolerance``.
 
-        An exact flow map does not depend on the grid, so the root-mean-square gap between N and 2 N jumps estimates the
-        error without a reference. A few dozen noises are enough.
+        An exact flow map does not depend on the grid, so the root-mean-square gap between N and 2 N jumps estimates
+        the error without a reference. A few dozen noises are enough. If even ``most`` jumps are not, the answer is
+        ``most``, with a warning.
 
         Args:
             noise: unit Gaussian noise to measure with.
             tolerance: largest gap, in the data's unit.
-            most: the answer if no smaller count is good enough.
+            most: the largest answer.
             condition: passed to the network.
 
         Raises:
@@ -125,12 +148,15 @@ class FlowMap(nn.Module):
         if not tolerance > 0:
             raise ValueError(f"tolerance must be positive, given {tolerance}")
         steps, coarse = 1, self.sample(noise, 1, condition=condition)
-        while steps < most:
+        while True:
             fine = self.sample(noise, 2 * steps, condition=condition)
-            if (fine - coarse).square().mean().sqrt() <= tolerance:
-                break
+            gap = float((fine - coarse).square().mean().sqrt())
+            if gap <= tolerance:
+                return steps
+            if 2 * steps > most:
+                logger.warning("%d and %d steps still differ by %.3g, asked was %g", steps, 2 * steps, gap, tolerance)
+                return steps
             steps, coarse = 2 * steps, fine
-        return steps
 
     @torch.no_grad()
     def sample_ode(
@@ -153,8 +179,30 @@ class FlowMap(nn.Module):
         Raises:
             ValueError: steps below 1.
         """
-        grid = self.formulation.grid(steps).tolist()
-        return self._walk(self.formulation.start(noise), grid, method, condition, progress)[-1]
+        start, step = self.formulation.start(noise), ode_step(self, method)
+        return walk(
+            step, start, self._grid(steps), condition, progress, last=euler(self) if method == "heun" else None
+        )[-1]
+
+    def integrate(
+        self,
+        x: Float[Tensor, " batch *shape"],
+        t: Clock,
+        r: Clock,
+        steps: int,
+        method: Method = "heun",
+        condition: Any = None,
+    ) -> Float[Tensor, " batch *shape"]:
+        """The jump from t to r by the ODE of the instantaneous field, in ``steps`` steps uniform in the clock.
+
+        Raises:
+            ValueError: steps below 1, a time off the clock, or an unknown method.
+        """
+        if steps < 1:
+            raise ValueError(f"steps must be at least 1, given {steps}")
+        start, end = on_clock(t, x, "t"), on_clock(r, x, "r")
+        grid = [torch.lerp(start, end, step / steps) for step in range(steps + 1)]
+        return walk(ode_step(self, method), x, grid, condition)[-1]
 
     @torch.no_grad()
     def invert(
@@ -168,72 +216,18 @@ class FlowMap(nn.Module):
         """Unit noise from data: the times of ``sample`` reversed, from the path's last time (EDM: sigma_min) to 0.
 
         A network trained on forward pairs (t <= r) alone knows backward jumps only near r = t: give it many steps, or
-        ``method="heun"``, which needs only the instantaneous field.
+        ``method="heun"``, which needs only the instantaneous field. A data prediction determines no jump away from
+        clean data; on a path that ends there (x1-prediction) the data are taken for states at t = 0.999.
 
         Raises:
-            ValueError: steps below 1.
+            ValueError: steps below 1, or an unknown method.
         """
-        grid = self.formulation.grid(steps).tolist()[::-1]
-        return self.formulation.unstart(self._walk(data, grid, method, condition, progress)[-1])
+        grid = self._grid(steps)[::-1]
+        if self.formulation.predicts == "data" and self.formulation.path.sigma(torch.ones(())) == 0:
+            grid[0] = ALMOST_CLEAN
+        last = euler(self) if method == "heun" else None
+        return self.formulation.unstart(walk(ode_step(self, method), data, grid, condition, progress, last)[-1])
 
-    def _walk(
-        self,
-        x: Float[Tensor, " batch *shape"],
-        grid: list[float],
-        method: Method,
-        condition: Any,
-        progress: Progress | None,
-    ) -> list[Float[Tensor, " batch *shape"]]:
-        """States at the times of ``grid``, each from the one before."""
-        steps = {"jump": self.forward, "euler": self._euler, "heun": self._heun}
-        if method not in steps:
-            raise ValueError(f"method must be one of {', '.join(steps)}, given {method!r}")
-        path = [x]
-        for done, (t, r) in enumerate(pairwise(grid), start=1):
-            last = done == len(grid) - 1
-            step = steps["euler"] if last and method == "heun" else steps[method]
-            path.append(step(path[-1], t, r, condition))
-            if progress is not None:
-                progress(done, len(grid) - 1)
-        return path
-
-    def _euler(
-        self, x: Float[Tensor, " batch *shape"], t: float, r: float, condition: Any
-    ) -> Float[Tensor, " batch *shape"]:
-        """One step with the field at t held constant."""
-        field = self.instantaneous_field(x, t, condition)
-        return self.formulation.jump(field, x, _on_clock(t, x, "t"), _on_clock(r, x, "r"))
-
-    def _heun(
-        self, x: Float[Tensor, " batch *shape"], t: float, r: float, condition: Any
-    ) -> Float[Tensor, " batch *shape"]:
-        """One step with the mean of the fields at both ends."""
-        start, end = _on_clock(t, x, "t"), _on_clock(r, x, "r")
-        before = self.instantaneous_field(x, start, condition)
-        ahead = self.formulation.jump(before, x, start, end)
-        after = self.instantaneous_field(ahead, end, condition)
-        return self.formulation.jump((before + after) / 2, x, start, end)
-
-
-def _on_clock(time: Clock, x: Float[Tensor, " batch *shape"], name: str) -> Float[Tensor, " batch"]:
-    """A time per sample, on x's device, in float32 or better.
-
-    The range of a tensor is checked on the CPU only: elsewhere, and inside a compiled graph, the check would stall it.
-    """
-    dtype = torch.promote_types(x.dtype, torch.float32)
-    clock = torch.as_tensor(time, dtype=dtype, device=x.device)
-    if clock.shape not in ((), (len(x),)):
-        raise ValueError(f"{name} must be a number or have shape ({len(x)},), given shape {tuple(clock.shape)}")
-    checkable = not isinstance(time, Tensor) or (clock.device.type == "cpu" and not torch.compiler.is_compiling())
-    if checkable and not bool(((clock >= 0) & (clock <= 1)).all()):
-        raise ValueError(f"{name} must lie on the clock [0, 1], given {time}")
-    return clock.expand(len(x))
-
-
-def _checked_grid(times: Sequence[float] | Float[Tensor, " times"]) -> list[float]:
-    """A grid of clock times as numbers, checked."""
-    grid = [float(time) for time in times]
-    increasing = all(before < after for before, after in pairwise(grid))
-    if len(grid) < 2 or grid[0] != 0 or grid[-1] > 1 or not increasing:
-        raise ValueError(f"times must increase from 0 to at most 1, at least two of them, given {grid}")
-    return grid
+    def _grid(self, steps: int) -> list[float]:
+        """The formulation's grid as numbers."""
+        return self.formulation.grid(steps).tolist()

@@ -15,7 +15,7 @@ is a constant of integration and (d, k) are the path's own coefficients:
     predicts     d    k    w
     data         a    b    the noise
     noise        b    a    the data
-    velocity     t    1    where the straight line started
+    velocity     t    1    x at t = 0
 
 Eliminating w between t and r, and differentiating at r = t, gives
 
@@ -25,18 +25,23 @@ u-prediction: P = r - t, Q = 1 (MeanFlow, arXiv 2505.13447). EDM: P = (sigma_t -
 Q = sigma_r / sigma_t, so a jump with r-independent m is one DDIM step (arXiv 2010.02502).
 P and Q are finite on the closed clock wherever k_t > 0; at k_t = 0 (clean data, data prediction on a path that ends
 there) only the empty jump exists: P = 0, Q = 1.
+
+**Conversions.** At an instant every prediction is a combination m = alpha data + beta noise; together with
+x = a data + b noise it determines both ends, data = (beta x - b m) / (a beta - b alpha) and
+noise = (a m - alpha x) / (a beta - b alpha), and so every other prediction.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol, get_args, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from geomflow.flow.path import LinearPath, Path
+from geomflow.flow.path import Path
 
 Prediction = Literal["data", "noise", "velocity"]
+Spacing = Literal["clock", "log_ratio"]
 
 
 @runtime_checkable
@@ -90,6 +95,25 @@ class Identity:
 
 
 @dataclass(frozen=True)
+class DataWeight(Identity):
+    """No scalings, but errors of a data prediction weigh 1 / sigma(t)^2, as the velocity's errors do.
+
+    Without it the fine detail, which is decided at low noise, hardly counts (min-SNR, arXiv 2303.09556).
+
+    Attributes:
+        path: where sigma is from.
+        floor: smallest sigma that counts, so that the weight stays finite at clean data.
+    """
+
+    path: Path = field(kw_only=True)
+    floor: float = 0.1
+
+    def weight(self, t: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+        """1 / max(sigma, floor)^2."""
+        return 1 / self.path.sigma(t).clamp(min=self.floor) ** 2
+
+
+@dataclass(frozen=True)
 class Karras:
     """EDM's preconditioner of a data prediction (arXiv 2206.00364, table 1) for data of standard deviation sigma_data.
 
@@ -137,20 +161,21 @@ class Formulation:
 
     Attributes:
         path: coefficients of data and noise on the clock.
-        predicts: what the network, behind its preconditioner, predicts at an instant; velocity on the linear path only.
+        predicts: what the network, behind its preconditioner, predicts at an instant; a velocity is dx/dt on the clock.
         preconditioner: scalings around the network.
+        spacing: what the steps of ``grid`` are uniform in: the clock, or log(sigma / signal).
     """
 
     path: Path
     predicts: Prediction
     preconditioner: Preconditioner = field(default_factory=Identity)
+    spacing: Spacing = "clock"
 
     def __post_init__(self) -> None:
-        """Refuses unknown predictions, and velocities on a path that is not straight."""
-        if self.predicts not in get_args(Prediction):
-            raise ValueError(f"predicts must be one of {get_args(Prediction)}, given {self.predicts!r}")
-        if self.predicts == "velocity" and not isinstance(self.path, LinearPath):
-            raise ValueError(f"predicts='velocity' wants the LinearPath, whose lines are straight, given {self.path}")
+        """Refuses unknown predictions and spacings."""
+        for name, known in (("predicts", get_args(Prediction)), ("spacing", get_args(Spacing))):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} must be one of {known}, given {getattr(self, name)!r}")
 
     def coefficients(
         self, t: Float[Tensor, "*batch"], r: Float[Tensor, "*batch"]
@@ -190,6 +215,17 @@ class Formulation:
         gain, kept = self.coefficients(t, r)
         return per_sample(gain, x) * m + per_sample(kept, x) * x
 
+    def field(
+        self,
+        landing: Float[Tensor, " batch *shape"],
+        x: Float[Tensor, " batch *shape"],
+        t: Float[Tensor, " batch"],
+        r: Float[Tensor, " batch"],
+    ) -> Float[Tensor, " batch *shape"]:
+        """(landing - Q x) / P: the cumulative field of a jump that takes x to ``landing``; the inverse of ``jump``."""
+        gain, kept = self.coefficients(t, r)
+        return (landing - per_sample(kept, x) * x) / per_sample(gain, x)
+
     def velocity(
         self, m: Float[Tensor, " batch *shape"], x: Float[Tensor, " batch *shape"], t: Float[Tensor, " batch"]
     ) -> Float[Tensor, " batch *shape"]:
@@ -213,12 +249,34 @@ class Formulation:
         t: Float[Tensor, " batch"],
     ) -> Float[Tensor, " batch *shape"]:
         """The conditional prediction whose mean given x_t is m_t: data, noise, or signal' data + sigma' noise."""
-        if self.predicts == "data":
-            return data
-        if self.predicts == "noise":
-            return noise
-        signal, sigma = self.path.signal_rate(t), self.path.sigma_rate(t)
-        return per_sample(signal, data) * data + per_sample(sigma, data) * noise
+        alpha, beta = self._row(t)
+        return per_sample(alpha, data) * data + per_sample(beta, data) * noise
+
+    def data_and_noise(
+        self, m: Float[Tensor, " batch *shape"], x: Float[Tensor, " batch *shape"], t: Float[Tensor, " batch"]
+    ) -> tuple[Float[Tensor, " batch *shape"], Float[Tensor, " batch *shape"]]:
+        """Both ends of the pair that an instantaneous prediction m at x implies.
+
+        Not finite where m and x say the same: a data prediction at clean data, a noise prediction at pure noise.
+        """
+        a, b, alpha, beta = (per_sample(value, x) for value in (self.path.signal(t), self.path.sigma(t), *self._row(t)))
+        determinant = a * beta - b * alpha
+        return (beta * x - b * m) / determinant, (a * m - alpha * x) / determinant
+
+    def convert(
+        self,
+        m: Float[Tensor, " batch *shape"],
+        x: Float[Tensor, " batch *shape"],
+        t: Float[Tensor, " batch"],
+        to: Prediction,
+    ) -> Float[Tensor, " batch *shape"]:
+        """An instantaneous prediction of this formulation as another: data, noise or the velocity on the clock.
+
+        Raises:
+            ValueError: ``to`` is no prediction.
+        """
+        target = replace(self, predicts=to)
+        return m if to == self.predicts else target.instantaneous_target(*self.data_and_noise(m, x, t), t)
 
     def start(self, noise: Float[Tensor, " batch *shape"]) -> Float[Tensor, " batch *shape"]:
         """State at t = 0 from unit Gaussian noise: sigma(0) noise (EDM: sigma_max noise)."""
@@ -229,18 +287,30 @@ class Formulation:
         return x / self._noise_scale(x)
 
     def grid(self, steps: int) -> Float[Tensor, " times"]:
-        """Clock times of ``steps`` jumps from 0 to 1, uniform in the clock (float64, steps + 1 values).
+        """Clock times of ``steps`` jumps from 0 to 1, spaced as the formulation says (float64, steps + 1 values).
 
         Raises:
             ValueError: steps is below 1.
         """
         if steps < 1:
             raise ValueError(f"steps must be at least 1, given {steps}")
-        return torch.linspace(0, 1, steps + 1, dtype=torch.float64)
+        uniform = torch.linspace(0, 1, steps + 1, dtype=torch.float64)
+        if self.spacing == "clock":
+            return uniform
+        first, last = (self.path.sigma(uniform[[0, -1]]) / self.path.signal(uniform[[0, -1]])).log()
+        inner = self.path.time(torch.lerp(first, last, uniform[1:-1]).exp())
+        return torch.cat([uniform[:1], inner, uniform[-1:]])
 
     def _noise_scale(self, x: Float[Tensor, " batch *shape"]) -> Float[Tensor, ""]:
         """sigma(0)."""
         return self.path.sigma(x.new_zeros(()))
+
+    def _row(self, t: Float[Tensor, "*batch"]) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
+        """Alpha and beta of the prediction m = alpha data + beta noise."""
+        if self.predicts == "velocity":
+            return self.path.signal_rate(t), self.path.sigma_rate(t)
+        one, zero = torch.ones_like(t), torch.zeros_like(t)
+        return (one, zero) if self.predicts == "data" else (zero, one)
 
     def _lines(self, t: Float[Tensor, "*batch"]) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
         """d(t) and k(t) of the lines x = d m + k w."""

@@ -14,8 +14,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from geomflow.flow.path import Path
+from geomflow.flow.random import normal, uniform
 
 Marginal = Literal["uniform", "lognormal"]
+SHORTEST = 1e-4
+"""Shortest jump, which float32 still tells from an instant."""
 
 
 @dataclass(frozen=True)
@@ -91,17 +94,15 @@ class TimePairs:
     ) -> Float[Tensor, " count"]:
         """Times of the instantaneous pairs."""
         if self.marginal == "uniform":
-            return _uniform(count, generator, dtype)
-        device = generator.device if generator else None
-        normal = torch.randn(count, generator=generator, dtype=dtype, device=device)
-        return path.time((self.log_mean + self.log_std * normal).exp())
+            return uniform(count, generator, dtype)
+        return path.time((self.log_mean + self.log_std * normal((count,), generator, dtype)).exp())
 
     def _jumps(
         self, count: int, limit: float, generator: torch.Generator | None, dtype: torch.dtype
     ) -> tuple[Float[Tensor, " count"], Float[Tensor, " count"]]:
         """Both times of the jumps: spans uniform up to the limit, departures uniform where the span fits."""
-        span = limit * (1 - _uniform(count, generator, dtype))
-        t = (1 - span) * _uniform(count, generator, dtype)
+        span = (limit * (1 - uniform(count, generator, dtype))).clamp(min=SHORTEST)
+        t = (1 - span) * uniform(count, generator, dtype)
         widest = torch.arange(count, device=t.device) < _count(self.widest_share, count)
         span, t = torch.where(widest, limit, span), torch.where(widest, 0, t)
         return t, (t + span).clamp(max=1)
@@ -110,8 +111,3 @@ class TimePairs:
 def _count(share: float, total: int) -> int:
     """A share of a total as a count: nearest, halves up."""
     return int(share * total + 0.5)
-
-
-def _uniform(count: int, generator: torch.Generator | None, dtype: torch.dtype) -> Float[Tensor, " count"]:
-    """Uniform numbers in [0, 1) on the generator's device."""
-    return torch.rand(count, generator=generator, dtype=dtype, device=generator.device if generator else None)

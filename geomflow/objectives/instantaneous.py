@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from geomflow.flow.flow_map import FlowMap
-from geomflow.flow.loss import FlowBatch, Objective, Regression, instantaneous_regression
+from geomflow.flow.objective import FlowBatch, Objective, Regression, instantaneous_regression
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from geomflow.flow.flow_map import FlowMap
-from geomflow.flow.formulation import per_sample
-from geomflow.flow.loss import FlowBatch, Objective, Regression
+from geomflow.flow.objective import FlowBatch, Objective, Regression
+from geomflow.flow.random import uniform
+from geomflow.objectives._identities import two_part_field
 
 Split = Literal["random", "midpoint", "dyadic"]
 
@@ -54,27 +55,15 @@ class Semigroup:
             batch = _dyadic(batch, self.finest)
         x = flow_map.formulation.x_t(batch.data, batch.noise, batch.t)
         target = two_part_field(target_map, x, batch, self._between(batch, generator))
-        return Regression(flow_map.cumulative_field(x, batch.t, batch.r, batch.condition), target)
+        weight = flow_map.formulation.preconditioner.weight(batch.t)
+        return Regression(flow_map.cumulative_field(x, batch.t, batch.r, batch.condition), target, weight)
 
     def _between(self, batch: FlowBatch, generator: torch.Generator | None) -> Float[Tensor, " batch"]:
         """The time s at which each jump is broken."""
         if self.split != "random":
             return (batch.t + batch.r) / 2
-        device = generator.device if generator else None
-        share = torch.rand(len(batch.t), generator=generator, dtype=batch.t.dtype, device=device)
-        return torch.lerp(batch.t, batch.r, share.to(batch.t.device))
-
-
-@torch.no_grad()
-def two_part_field(
-    flow_map: FlowMap, x: Float[Tensor, " batch *shape"], batch: FlowBatch, s: Float[Tensor, " batch"]
-) -> Float[Tensor, " batch *shape"]:
-    """Cumulative field of the jumps t -> s -> r from x, without gradients."""
-    first = flow_map.cumulative_field(x, batch.t, s, batch.condition)
-    between = flow_map.formulation.jump(first, x, batch.t, s)
-    second = flow_map.cumulative_field(between, s, batch.r, batch.condition)
-    lam = per_sample(flow_map.formulation.lam(batch.t, s, batch.r), x)
-    return (1 - lam) * first + lam * second
+        share = uniform(len(batch.t), generator, batch.t.dtype, batch.t.device)
+        return torch.lerp(batch.t, batch.r, share)
 
 
 def _dyadic(batch: FlowBatch, finest: int) -> FlowBatch:

@@ -4,6 +4,7 @@ For a Gaussian mixture x_t is itself a mixture, so E[data | x_t] and E[noise | x
 one diagonal Gaussian the flow map is closed too; for mixtures it is the ODE integrated by Runge-Kutta.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -30,6 +31,15 @@ class Mixture:
         component = torch.multinomial(self.weights, count, replacement=True, generator=generator)
         noise = torch.randn(count, self.means.shape[1], generator=generator, dtype=self.means.dtype)
         return self.means[component] + self.stds[component] * noise
+
+    def off_support(self, points: Tensor) -> Tensor:
+        """Points outside of every component's ellipse of 99.9 % of its mass (in 2-D)."""
+        nearest = ((points[:, None] - self.means) / self.stds).square().sum(-1).amin(1)
+        return nearest > -2 * math.log(1e-3)
+
+    def scaled(self, scale: float) -> "Mixture":
+        """The mixture in another unit."""
+        return Mixture(scale * self.means, scale * self.stds, self.weights)
 
     def expectations(self, path: Path, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         """E[data | x_t = x] and E[noise | x_t = x]."""
@@ -62,6 +72,25 @@ class Mixture:
             k4 = self.velocity(path, x + wide * k3, now + h)
             x = x + wide / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
         return x
+
+
+@dataclass(frozen=True)
+class Checkerboard:
+    """Uniform on the eight black squares of a 4 x 4 board centred at the origin; ``scale`` is a square's side."""
+
+    scale: float = math.sqrt(0.75)
+    """sqrt(3 / 4) makes the standard deviation 1 per coordinate."""
+
+    def draw(self, count: int, generator: torch.Generator) -> Tensor:
+        """Samples of the board."""
+        row, half = (torch.randint(n, (count,), generator=generator) for n in (4, 2))
+        corner = torch.stack([row, 2 * half + row % 2], 1) - 2
+        return self.scale * (corner + torch.rand(count, 2, generator=generator))
+
+    def off_support(self, points: Tensor) -> Tensor:
+        """Points beside the board or on a white square."""
+        square = (points / self.scale).floor()
+        return (square.sum(1) % 2 != 0) | (square < -2).any(1) | (square > 1).any(1)
 
 
 @dataclass(frozen=True)
@@ -120,7 +149,7 @@ def eight_gaussians(dtype: torch.dtype = torch.float32) -> Mixture:
 
 
 def wasserstein2(first: Tensor, second: Tensor) -> float:
-    """Exact 2-Wasserstein distance of two equally large point sets, by optimal assignment."""
+    """Exact 2-Wasserstein distance of two equally large point sets, by optimal assignment (scipy)."""
     squared = torch.cdist(first.double(), second.double(), compute_mode="donot_use_mm_for_euclid_dist") ** 2
     rows, columns = linear_sum_assignment(squared.numpy())
     return float(np.sqrt(squared.numpy()[rows, columns].mean()))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from geomflow import shelves
 from geomflow.flow import FlowMap, Formulation, Identity
-from geomflow.flow.flow_map import Method
+from geomflow.flow.sampler import Method
 from tests.flow.oracles import ExactField, gaussian, three_gaussians
 
 SHELF = shelves.names("formulations")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from geomflow import shelves
-from geomflow.flow import FlowBatch, FlowMap, Identity, LossModule, Objective, Regression, TimePairs
+from geomflow.flow import ErrorWeight, FlowBatch, FlowMap, Identity, LossModule, Objective, Regression, TimePairs
 from tests.flow.oracles import ExactField, gaussian
 
 every = pytest.mark.parametrize("name", shelves.names("formulations"))
@@ -108,7 +108,7 @@ def test_seed_decides_everything(name: str) -> None:
 def test_adaptive_weight_uses_the_very_error_it_weighs(name: str) -> None:
     """With p = 1 each sample contributes e / (e + c), and its gradient is that of e over the same constant."""
     spy, pairs = Spy(), TimePairs(instantaneous_share=0.0, warm_up=0.0, full_span=0.0)
-    loss = module(name, objective=spy, time_pairs=pairs, adaptive_power=1.0, adaptive_floor=0.1)
+    loss = module(name, objective=spy, time_pairs=pairs, weight=ErrorWeight(adaptive_power=1.0, adaptive_floor=0.1))
     value, _ = loss(points(), generator=seeded())
     weight = loss.flow_map.formulation.preconditioner.weight(spy.batches[0].t)
     error = weight * spy.regressions[0].squared_error()

@@ -1,0 +1,76 @@
+"""What an objective is: a rule that turns a batch of jumps into a regression.
+
+Every objective of the shelf ``geomflow.objectives`` is one function from a batch to a ``Regression``; drawing the
+batch, weighing the errors and averaging them is the same for all of them and done by ``LossModule``.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from geomflow.flow.condition import rows
+from geomflow.flow.flow_map import FlowMap
+
+
+@dataclass(frozen=True)
+class FlowBatch:
+    """What a loss is computed from: pairs of data and noise, each with its times of departure t and arrival r.
+
+    ``condition`` is None, a tensor of (batch, ...), or a mapping of such. ``progress`` is the part of the training that
+    is done, from 0 to 1, for objectives that anneal.
+    """
+
+    data: Float[Tensor, " batch *shape"]
+    noise: Float[Tensor, " batch *shape"]
+    t: Float[Tensor, " batch"]
+    r: Float[Tensor, " batch"]
+    condition: Any = None
+    progress: float = 1.0
+
+    def rows(self, which: slice) -> "FlowBatch":
+        """Some of the rows."""
+        condition = rows(self.condition, which)
+        return FlowBatch(self.data[which], self.noise[which], self.t[which], self.r[which], condition, self.progress)
+
+
+@dataclass(frozen=True)
+class Regression:
+    """A prediction and the target it should meet.
+
+    ``weight`` of each sample's squared error; None stands for the formulation's weight at the time of departure.
+    """
+
+    prediction: Float[Tensor, " batch *shape"]
+    target: Float[Tensor, " batch *shape"]
+    weight: Float[Tensor, " batch"] | None = None
+
+    def squared_error(self) -> Float[Tensor, " batch"]:
+        """Mean squared error of each sample."""
+        return (self.prediction - self.target).square().flatten(1).mean(1)
+
+
+@runtime_checkable
+class Objective(Protocol):
+    """A rule that says what the cumulative field of a jump should be: one file of the shelf ``objectives``.
+
+    It may move the times of the batch (an endpoint objective puts every r at 1) but not its rows. The target carries no
+    gradient; it is made with ``target_map``, an average of earlier weights or the flow map itself. Randomness comes
+    from ``generator`` alone.
+    """
+
+    def __call__(
+        self, flow_map: FlowMap, batch: FlowBatch, target_map: FlowMap, generator: torch.Generator | None
+    ) -> Regression:
+        """The regression of one batch of jumps."""
+        ...
+
+
+def instantaneous_regression(flow_map: FlowMap, batch: FlowBatch) -> Regression:
+    """m(x_t, t, t) against the conditional prediction: flow matching, or EDM's denoising, at the times t."""
+    formulation = flow_map.formulation
+    x = formulation.x_t(batch.data, batch.noise, batch.t)
+    prediction = flow_map.instantaneous_field(x, batch.t, batch.condition)
+    return Regression(prediction, formulation.instantaneous_target(batch.data, batch.noise, batch.t))

@@ -1,0 +1,71 @@
+"""Eulerian objective: the field equation m = m_t + H D m, with the derivative along the flow.
+
+A jump from t does not change its landing when x moves along the flow and t with it. Known as the field equation
+(cumulative flow maps, arXiv 2605.03623), as MeanFlow for velocities (2505.13447), with the network's own velocity as
+tangent as improved MeanFlow (2512.02012), and as Eulerian self-distillation (2505.18825). One forward-mode product per
+step. ``_identities.py`` derives the target; the default one keeps its noise bounded for jumps to clean data.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+import torch
+
+from geomflow.flow.derivative import Derivative, check_derivative
+from geomflow.flow.flow_map import FlowMap
+from geomflow.flow.objective import FlowBatch, Objective, Regression
+from geomflow.objectives._identities import eulerian_regression
+
+Target = Literal["velocity", "paper"]
+Tangent = Literal["conditional", "predicted"]
+
+
+@dataclass(frozen=True)
+class Eulerian:
+    """Regression of a jump's field on the field equation.
+
+    Attributes:
+        target: ``velocity``, the residual measured as a velocity; or ``paper``, the printed equation.
+        tangent: velocity to differentiate along: that of the pair of data and noise, or the one ``target_map`` predicts
+            (one more network call, less noise).
+        derivative: ``jvp``, or ``difference`` for networks without forward mode.
+    """
+
+    target: Target = "velocity"
+    tangent: Tangent = "conditional"
+    derivative: Derivative = "jvp"
+
+    def __post_init__(self) -> None:
+        """Checks the options."""
+        for name, known in (("target", get_args(Target)), ("tangent", get_args(Tangent))):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} must be one of {known}, given {getattr(self, name)!r}")
+        check_derivative(self.derivative)
+
+    def __call__(
+        self, flow_map: FlowMap, batch: FlowBatch, target_map: FlowMap, generator: torch.Generator | None
+    ) -> Regression:
+        """m(x_t, t, r) against the field equation with the pair's own instantaneous prediction."""
+        formulation, t = flow_map.formulation, batch.t
+        x = formulation.x_t(batch.data, batch.noise, t)
+        instant = formulation.instantaneous_target(batch.data, batch.noise, t)
+        if self.tangent == "predicted":
+            with torch.no_grad():
+                velocity = target_map.velocity(x, t, batch.condition)
+        else:
+            velocity = replace(formulation, predicts="velocity").instantaneous_target(batch.data, batch.noise, t)
+        return eulerian_regression(flow_map, x, batch, instant, velocity, self.target == "paper", self.derivative)
+
+
+def make(target: Target = "velocity", tangent: Tangent = "conditional", derivative: Derivative = "jvp") -> Objective:
+    """The Eulerian objective.
+
+    Args:
+        target: ``velocity`` or ``paper``.
+        tangent: ``conditional`` or ``predicted``.
+        derivative: ``jvp`` or ``difference``.
+
+    Raises:
+        ValueError: another value of one of them.
+    """
+    return Eulerian(target, tangent, derivative)
