@@ -38,7 +38,11 @@ test: .venv/installed-test  ## lint, types, import contracts and the default tes
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest
 
-bench: .venv/installed-test  ## print the benchmark tables (minutes)
+.venv/installed-bench: .venv/installed-test
+	$(PIP) --editable ".[test,bench]"
+	@touch $@
+
+bench: .venv/installed-bench  ## print the benchmark tables (minutes)
 	$(BIN)/python -m benchmarks
 
 clean:  ## remove everything that make made

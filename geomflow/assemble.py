@@ -11,7 +11,7 @@ from geomflow import checkpoint, shelves
 from geomflow.config import Item, RunConfig
 from geomflow.encoders._loss import ReconstructionLoss
 from geomflow.errors import ConfigError
-from geomflow.flow import FlowMap, LossModule, TimePairs
+from geomflow.flow import ErrorWeight, FlowMap, LossModule, Objective, TimePairs
 from geomflow.interfaces import Batch, ShapeDataset
 
 
@@ -83,7 +83,7 @@ def training(config: RunConfig, data: str | Path, device: str = "cpu") -> Traini
 
     Raises:
         ConfigError: An unknown item or option.
-        CheckpointError: The pretrained encoder cannot be read.
+        CheckpointError: The pretrained encoder, or a teacher, cannot be read.
         RecordError: The dataset cannot be read.
     """
     device = present_device(device)
@@ -96,7 +96,9 @@ def training(config: RunConfig, data: str | Path, device: str = "cpu") -> Traini
     model.autoencoder.requires_grad_(False)
     dataset = _dataset(config, data, autoencoder=model.autoencoder, scale=model.scale)
     shelves.check_options(TimePairs, config.times, "the run's [times]")
-    loss = LossModule(model.flow_map, _build("objectives", config.objective), TimePairs(**config.times))
+    shelves.check_options(ErrorWeight, config.weight, "the run's [weight]")
+    times, weight = TimePairs(**config.times), ErrorWeight(**config.weight)
+    loss = LossModule(model.flow_map, _objective(config.objective, device), times, weight)
     return Training(model.to(device), FlowMapLoss(loss), model.flow_map, dataset)
 
 
@@ -139,6 +141,17 @@ def restore(folder: str | Path, device: str = "cpu") -> tuple[ShapeModel, checkp
 
 def _build(shelf: str, item: Item, **given: Any) -> Any:
     return shelves.load(shelf, item.name, **{**given, **item.options})
+
+
+def _objective(item: Item, device: str) -> Objective:
+    """The objective; a teacher given as a checkpoint folder becomes its frozen flow map."""
+    teacher = item.options.get("teacher")
+    if not isinstance(teacher, str):
+        return _build("objectives", item)
+    model, saved = restore(teacher, device)
+    if saved.config.task != "flow_map":
+        raise ConfigError(f"objective.teacher must be the run of a flow map, {teacher} holds an {saved.config.task}")
+    return _build("objectives", replace(item, options={**item.options, "teacher": model.flow_map}))
 
 
 def _dataset(config: RunConfig, data: str | Path, **given: object) -> ShapeDataset:

@@ -69,6 +69,7 @@ class RunConfig:
         formulation: Path, prediction and preconditioning of a flow map.
         objective: What ties finite jumps together.
         times: Options of the distribution of time pairs.
+        weight: Options of the weighting of errors.
         optimization: How weights are updated.
     """
 
@@ -80,6 +81,7 @@ class RunConfig:
     formulation: Item = Item("edm")
     objective: Item = Item("semigroup")
     times: dict[str, Any] = field(default_factory=dict)
+    weight: dict[str, Any] = field(default_factory=dict)
     optimization: Optimization = Optimization()
 
 
@@ -100,7 +102,7 @@ def from_dict(tables: Mapping[str, Any]) -> RunConfig:
     if "dataset" not in tables:
         raise ConfigError("the run has no [dataset] table with a name")
     values: dict[str, Any] = {key: _item(key, value) if key in _ITEMS else value for key, value in tables.items()}
-    for name in ("times", "optimization"):
+    for name in ("times", "weight", "optimization"):
         if not isinstance(values.get(name, {}), Mapping):
             raise ConfigError(f"[{name}] must be a table of settings, given {values[name]!r}")
     if not isinstance(values.get("pretrained_encoder", ""), str):

@@ -164,7 +164,7 @@ class _Run:
         state = {
             "step": self.step,
             "seconds": self.seconds,
-            "trained": self.parts.trained.state_dict(),
+            "loss": self.parts.loss.state_dict(),
             "ema": self.ema.average,
             "optimizer": self.optimizer.state_dict(),
         }
@@ -183,7 +183,7 @@ class _Run:
             raise CheckpointError(f"{self.out}: holds a run with another configuration: {'; '.join(changed)}")
         state = checkpoint.load_state(self.out)
         self.step, self.seconds, self.saved_step = state["step"], state["seconds"], state["step"]
-        self.parts.trained.load_state_dict(state["trained"])
+        self.parts.loss.load_state_dict(state["loss"])
         self.ema.average = {name: tensor.to(self.device) for name, tensor in state["ema"].items()}
         self.optimizer.load_state_dict(state["optimizer"])
         _cut_log(self.out / LOG, self.step)

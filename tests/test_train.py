@@ -59,9 +59,12 @@ def same_weights(one: Path, two: Path) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-@pytest.mark.parametrize("task", ["autoencoder", "flow_map"])
+@pytest.mark.parametrize("task", ["autoencoder", "flow_map", "flow_map, progressive"])
 def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(task, data, autoencoder_run, tmp_path):
     config = AUTOENCODER if task == "autoencoder" else flow_config(autoencoder_run)
+    if "progressive" in task:  # which carries a frozen teacher; the run is stopped within its second phase
+        times = {"warm_up": 0.0, "full_span": 0.0}
+        config = replace(config, objective=Item("progressive", {"levels": 2, "begin": 0.0}), times=times)
     whole = train(config, data, tmp_path / "whole", progress=False)
     stopped = Stopped(config, data, tmp_path / "parts", after=4)
     with pytest.raises(KeyboardInterrupt):
@@ -72,6 +75,31 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(task, data, autoe
     rows = [[json.loads(line)["loss"] for line in (run / "log.jsonl").open()] for run in (whole, parts)]
     assert rows[0] == rows[1]
     assert len(rows[0]) == QUICK.steps
+
+
+def test_distillation_takes_a_run_as_teacher(data, autoencoder_run, tmp_path):
+    """The teacher's folder is named in the configuration; its weights stay as they are, and a wrong one is refused."""
+    config = flow_config(autoencoder_run)
+    teacher = train(config, data, tmp_path / "teacher", progress=False)
+    before = checkpoint.load(teacher).weights
+    times = {"warm_up": 0.0, "full_span": 0.0}
+    distilled = replace(config, objective=Item("distillation", {"teacher": str(teacher)}), times=times)
+    student = train(distilled, data, tmp_path / "student", progress=False)
+    assert "objective" in json.loads((student / "log.jsonl").read_text().splitlines()[-1])
+    assert all(torch.equal(weight, before[name]) for name, weight in checkpoint.load(teacher).weights.items())
+    wrong = replace(distilled, objective=Item("distillation", {"teacher": str(autoencoder_run)}))
+    with pytest.raises(ConfigError, match=r"objective\.teacher must be the run of a flow map"):
+        train(wrong, data, tmp_path / "other", progress=False)
+
+
+def test_errors_are_weighed_as_the_configuration_says(data, autoencoder_run, tmp_path):
+    """With p = 1 and a tiny floor every sample's loss is one; an unknown setting is refused."""
+    config = replace(flow_config(autoencoder_run), weight={"adaptive_power": 1.0, "adaptive_floor": 1e-9})
+    run = train(config, data, tmp_path / "run", progress=False)
+    losses = [json.loads(line)["loss"] for line in (run / "log.jsonl").open()]
+    assert losses == pytest.approx([1.0] * QUICK.steps, abs=1e-3)
+    with pytest.raises(ConfigError, match=r"the run's \[weight\] has no option 'power'"):
+        train(replace(config, weight={"power": 1.0}), data, tmp_path / "wrong", progress=False)
 
 
 class Stopped:

@@ -87,7 +87,7 @@ def _jvp(function: Any, primals: tuple[Tensor, ...], tangents: tuple[Tensor, ...
     """Value and directional derivative, in full precision: low precision ruins the derivative, not the value."""
     try:
         with torch.autocast(primals[0].device.type, enabled=False):
-            return torch.func.jvp(function, primals, tangents)
+            return torch.func.jvp(function, tuple(primal.contiguous() for primal in primals), tangents)
     except (NotImplementedError, RuntimeError) as error:
         if not _is_forward_mode_gap(error):
             raise

@@ -42,6 +42,8 @@ from geomflow.flow.path import Path
 
 Prediction = Literal["data", "noise", "velocity"]
 Spacing = Literal["clock", "log_ratio"]
+RATIO_LIMIT = 1e3
+"""Noise-to-signal ratios beyond it, or below its inverse, count as the limit when a grid is spaced by them."""
 
 
 @runtime_checkable
@@ -297,7 +299,8 @@ class Formulation:
         uniform = torch.linspace(0, 1, steps + 1, dtype=torch.float64)
         if self.spacing == "clock":
             return uniform
-        first, last = (self.path.sigma(uniform[[0, -1]]) / self.path.signal(uniform[[0, -1]])).log()
+        ratio = self.path.sigma(uniform[[0, -1]]) / self.path.signal(uniform[[0, -1]])
+        first, last = ratio.clamp(1 / RATIO_LIMIT, RATIO_LIMIT).log()
         inner = self.path.time(torch.lerp(first, last, uniform[1:-1]).exp())
         return torch.cat([uniform[:1], inner, uniform[-1:]])
 

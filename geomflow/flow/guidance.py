@@ -90,7 +90,8 @@ class Guidance:
         target = formulation.instantaneous_target(batch.data, batch.noise, t)
         guided = per_sample(w, x) * target + per_sample(kappa, x) * own + per_sample(1 - w - kappa, x) * null
         data, noise = formulation.data_and_noise(guided, x, t)
-        keep = per_sample(scale == 1, x).bool() | ~(data.isfinite() & noise.isfinite())
+        finite = data.isfinite() & noise.isfinite()  # a data prediction implies no noise at clean data
+        keep = ~finite | (per_sample(scale, x) == 1)
         return replace(batch, data=torch.where(keep, batch.data, data), noise=torch.where(keep, batch.noise, noise))
 
     def _nothing(self, condition: Any) -> Any:

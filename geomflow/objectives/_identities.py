@@ -21,8 +21,6 @@ from geomflow.flow.formulation import Formulation, per_sample
 from geomflow.flow.objective import FlowBatch, Regression
 
 Field = Float[Tensor, " batch *shape"]
-PAPER_CAP = 10.0
-"""Largest |H| of the printed target; H is unbounded where a data prediction jumps to clean data."""
 
 
 def eulerian_regression(
@@ -31,7 +29,7 @@ def eulerian_regression(
     batch: FlowBatch,
     instant: Field,
     velocity: Field,
-    printed: bool = False,
+    printed_cap: float | None = None,
     derivative: Derivative = "jvp",
 ) -> Regression:
     """m(x, t, r) against the field equation's right-hand side, held constant.
@@ -50,13 +48,13 @@ def eulerian_regression(
         batch: the jumps.
         instant: instantaneous prediction at (x, t): of the pair, or a teacher's.
         velocity: dx/dt at (x, t) to differentiate along.
-        printed: whether to use the printed target, with |H| capped at ``PAPER_CAP``.
+        printed_cap: largest |H| of the printed target; None for the default one.
         derivative: ``jvp`` or ``difference``.
     """
     field, slope = along_flow(flow_map, x, batch.t, batch.r, velocity, batch.condition, derivative)
     formulation, constant = flow_map.formulation, field.detach()
-    if printed:
-        height = formulation.field_gain(batch.t, batch.r).nan_to_num(nan=0.0).clamp(-PAPER_CAP, PAPER_CAP)
+    if printed_cap is not None:
+        height = formulation.field_gain(batch.t, batch.r).nan_to_num(nan=0.0).clamp(-printed_cap, printed_cap)
         return Regression(field, instant + per_sample(height, x) * slope)
     relaxation = formulation.coefficients(batch.t, batch.r)[1].clamp(max=1)
     height = eulerian_height(formulation, batch.t, batch.r)

@@ -29,17 +29,21 @@ class Eulerian:
         tangent: velocity to differentiate along: that of the pair of data and noise, or the one ``target_map`` predicts
             (one more network call, less noise).
         derivative: ``jvp``, or ``difference`` for networks without forward mode.
+        cap: largest |H| of the printed target, which has no bound where a data prediction jumps to clean data.
     """
 
     target: Target = "velocity"
     tangent: Tangent = "conditional"
     derivative: Derivative = "jvp"
+    cap: float = 10.0
 
     def __post_init__(self) -> None:
         """Checks the options."""
         for name, known in (("target", get_args(Target)), ("tangent", get_args(Tangent))):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} must be one of {known}, given {getattr(self, name)!r}")
+        if not self.cap > 0:
+            raise ValueError(f"cap must be positive, given {self.cap}")
         check_derivative(self.derivative)
 
     def __call__(
@@ -54,18 +58,25 @@ class Eulerian:
                 velocity = target_map.velocity(x, t, batch.condition)
         else:
             velocity = replace(formulation, predicts="velocity").instantaneous_target(batch.data, batch.noise, t)
-        return eulerian_regression(flow_map, x, batch, instant, velocity, self.target == "paper", self.derivative)
+        printed_cap = self.cap if self.target == "paper" else None
+        return eulerian_regression(flow_map, x, batch, instant, velocity, printed_cap, self.derivative)
 
 
-def make(target: Target = "velocity", tangent: Tangent = "conditional", derivative: Derivative = "jvp") -> Objective:
+def make(
+    target: Target = "velocity",
+    tangent: Tangent = "conditional",
+    derivative: Derivative = "jvp",
+    cap: float = 10.0,
+) -> Objective:
     """The Eulerian objective.
 
     Args:
         target: ``velocity`` or ``paper``.
         tangent: ``conditional`` or ``predicted``.
         derivative: ``jvp`` or ``difference``.
+        cap: largest |H| of the printed target.
 
     Raises:
         ValueError: another value of one of them.
     """
-    return Eulerian(target, tangent, derivative)
+    return Eulerian(target, tangent, derivative, cap)

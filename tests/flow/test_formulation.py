@@ -1,53 +1,27 @@
 """Formulations: P, Q are the solution operator they claim to be, for every file on the shelf."""
 
-from dataclasses import dataclass
+from dataclasses import replace
+from typing import get_args
 
 import pytest
 import torch
 from torch import Tensor
 
 from geomflow import shelves
-from geomflow.flow import Formulation, Karras, KarrasPath, LinearPath, Path
+from geomflow.flow import Formulation, Identity, Karras, KarrasPath, LinearPath
+from geomflow.flow.formulation import Prediction
+from tests.flow.cases import CASES, load
 from tests.flow.oracles import eight_gaussians
 
-SHELF = shelves.names("formulations")
-
-
-@dataclass(frozen=True)
-class CosinePath:
-    """A variance-preserving path as a stranger would add it."""
-
-    def signal(self, t: Tensor) -> Tensor:
-        """A sine."""
-        return (t * torch.pi / 2).sin()
-
-    def sigma(self, t: Tensor) -> Tensor:
-        """A cosine."""
-        return (t * torch.pi / 2).cos()
-
-    def signal_rate(self, t: Tensor) -> Tensor:
-        """Derivative of sin."""
-        return self.sigma(t) * torch.pi / 2
-
-    def sigma_rate(self, t: Tensor) -> Tensor:
-        """Derivative of cos."""
-        return -self.signal(t) * torch.pi / 2
-
-    def time(self, ratio: Tensor) -> Tensor:
-        """Inverse of cot."""
-        return torch.atan2(torch.ones_like(ratio), ratio) * 2 / torch.pi
-
-
 EXTRA = {
-    "linear-data": Formulation(LinearPath(), "data"),
     "linear-noise": Formulation(LinearPath(), "noise"),
     "karras-noise": Formulation(KarrasPath(), "noise"),
-    "cosine-data": Formulation(CosinePath(), "data"),
-    "cosine-noise": Formulation(CosinePath(), "noise"),
+    "karras-velocity": Formulation(KarrasPath(), "velocity"),
+    "cosine-velocity": replace(load("ddim"), predicts="velocity", preconditioner=Identity()),
 }
-FORMULATIONS = {name: shelves.load("formulations", name) for name in SHELF} | EXTRA
+FORMULATIONS = {name: load(name) for name in CASES} | EXTRA
 every = pytest.mark.parametrize("formulation", FORMULATIONS.values(), ids=FORMULATIONS.keys())
-on_shelf = pytest.mark.parametrize("formulation", [FORMULATIONS[name] for name in SHELF], ids=SHELF)
+on_shelf = pytest.mark.parametrize("formulation", [FORMULATIONS[name] for name in CASES], ids=CASES.keys())
 
 
 def triples() -> tuple[Tensor, Tensor, Tensor]:
@@ -123,12 +97,29 @@ def test_conditional_prediction_gives_the_conditional_velocity(formulation: Form
     data, noise = torch.randn(2, len(t), 3, dtype=torch.float64, generator=generator)
     x, m = formulation.x_t(data, noise, t), formulation.instantaneous_target(data, noise, t)
     rates = formulation.path.signal_rate(t)[:, None], formulation.path.sigma_rate(t)[:, None]
-    torch.testing.assert_close(formulation.velocity(m, x, t), rates[0] * data + rates[1] * noise, rtol=1e-9, atol=1e-8)
+    velocity = rates[0] * data + rates[1] * noise
+    torch.testing.assert_close(formulation.velocity(m, x, t), velocity, rtol=1e-9, atol=1e-8)
+    torch.testing.assert_close(formulation.convert(m, x, t, "velocity"), velocity, rtol=1e-9, atol=1e-8)
+
+
+@every
+def test_conversions_recover_the_pair_and_return(formulation: Formulation) -> None:
+    """From any prediction to data, noise and velocity, and back again."""
+    t, _, _ = triples()
+    data, noise = torch.randn(2, len(t), 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    x, m = formulation.x_t(data, noise, t), formulation.instantaneous_target(data, noise, t)
+    torch.testing.assert_close(formulation.data_and_noise(m, x, t), (data, noise), rtol=1e-7, atol=1e-7)
+    for other in get_args(Prediction):
+        there = formulation.convert(m, x, t, other)
+        back = replace(formulation, predicts=other).convert(there, x, t, formulation.predicts)
+        torch.testing.assert_close(back, m, rtol=1e-6, atol=1e-6)
 
 
 @on_shelf
 def test_a_jump_with_the_true_pair_lands_on_the_path(formulation: Formulation) -> None:
-    """Along one (data, noise) pair the conditional prediction is constant, so P m_c + Q x_t = x_r exactly."""
+    """Along one (data, noise) pair a prediction of an end is constant, so P m_c + Q x_t = x_r exactly."""
+    if formulation.predicts == "velocity" and not isinstance(formulation.path, LinearPath):
+        pytest.skip("on a curved path the velocity of a pair turns")
     t, _, r = triples()
     data, noise = torch.randn(2, len(t), 3, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
     m = formulation.instantaneous_target(data, noise, t)
@@ -146,10 +137,44 @@ def test_published_closed_forms() -> None:
     torch.testing.assert_close(edm.coefficients(t, r), ((now - then) / now, then / now))
     torch.testing.assert_close(edm.rates(t), (-rate / now, rate / now))
     torch.testing.assert_close(edm.field_gain(t, r) * rate, (then - now) * now / then)
-    torch.testing.assert_close(EXTRA["linear-data"].coefficients(t, r), ((r - t) / (1 - t), (1 - r) / (1 - t)))
-    a_t, a_r = (CosinePath().signal(time) for time in (t, r))
-    b_t, b_r = (CosinePath().sigma(time) for time in (t, r))
-    torch.testing.assert_close(EXTRA["cosine-noise"].coefficients(t, r), (b_r - a_r * b_t / a_t, a_r / a_t))
+    x1 = FORMULATIONS["x1_prediction"]
+    torch.testing.assert_close(x1.coefficients(t, r), ((r - t) / (1 - t), (1 - r) / (1 - t)))
+    torch.testing.assert_close(x1.rates(t), (1 / (1 - t), -1 / (1 - t)))
+    torch.testing.assert_close(x1.field_gain(t, r), (r - t) * (1 - t) / (1 - r))
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "linear"])
+def test_published_closed_forms_of_ddim(schedule: str) -> None:
+    """Variance preserving; P, Q and H of both predictions."""
+    t, _, r = triples()
+    data, noise = (shelves.load("formulations", "ddim", schedule=schedule, predicts=end) for end in ("data", "noise"))
+    (a_t, a_r), (b_t, b_r) = ([f(time) for time in (t, r)] for f in (data.path.signal, data.path.sigma))
+    a_rate, b_rate = data.path.signal_rate(t), data.path.sigma_rate(t)
+    torch.testing.assert_close(a_t**2 + b_t**2, torch.ones_like(t))
+    torch.testing.assert_close(data.coefficients(t, r), (a_r - b_r * a_t / b_t, b_r / b_t))
+    torch.testing.assert_close(noise.coefficients(t, r), (b_r - a_r * b_t / a_t, a_r / a_t))
+    torch.testing.assert_close(data.rates(t), (a_rate - b_rate * a_t / b_t, b_rate / b_t))
+    torch.testing.assert_close(noise.rates(t), (b_rate - a_rate * b_t / a_t, a_rate / a_t))
+    height = b_t**2 * a_t / a_rate * (a_r * b_t / (b_r * a_t) - 1)
+    torch.testing.assert_close(data.field_gain(t, r), height, rtol=1e-6, atol=1e-9)
+    height = -a_t * b_t / a_rate * (b_r * a_t / a_r - b_t)
+    torch.testing.assert_close(noise.field_gain(t, r), height, rtol=1e-6, atol=1e-9)
+
+
+def test_a_grid_by_ratio_is_finite_where_the_ratio_is_not() -> None:
+    grid = replace(FORMULATIONS["u_prediction"], spacing="log_ratio").grid(4)
+    ratio = torch.tensor([1000**0.5, 1.0, 1000**-0.5], dtype=torch.float64)
+    torch.testing.assert_close(grid, torch.cat([ratio.new_zeros(1), 1 / (1 + ratio), ratio.new_ones(1)]))
+
+
+def test_ddim_grid_is_uniform_in_the_log_ratio() -> None:
+    formulation = FORMULATIONS["ddim"]
+    grid = formulation.grid(8)
+    ratio = (formulation.path.sigma(grid) / formulation.path.signal(grid)).log()
+    torch.testing.assert_close(ratio.diff(), ratio.diff().mean().expand(8))
+    assert grid[[0, -1]].tolist() == [0, 1]
+    ends = formulation.path.sigma(grid[[0, -1]]) / formulation.path.signal(grid[[0, -1]])
+    torch.testing.assert_close(ends, torch.tensor([100, 0.01], dtype=torch.float64))
 
 
 def test_start_grid_and_edm_numbers() -> None:
@@ -190,12 +215,6 @@ def test_edm_network_output_stays_of_unit_size_for_every_jump() -> None:
             c = formulation.preconditioner
             output = (m - c.c_skip(t)[:, None] * x) / c.c_out(t)[:, None]
             assert output.square().mean().sqrt() <= 1.05
-
-
-@pytest.mark.parametrize("path", [KarrasPath(), CosinePath()])
-def test_velocity_wants_the_straight_path(path: Path) -> None:
-    with pytest.raises(ValueError, match="predicts='velocity' wants the LinearPath"):
-        Formulation(path, "velocity")
 
 
 def test_wrong_options_are_refused() -> None:

@@ -7,7 +7,6 @@ The limit is 1.5 times .149.
 """
 
 import copy
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -58,22 +57,12 @@ def train(loss: LossModule, generator: torch.Generator) -> FlowMap:
     return average
 
 
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """Tiny matrices are fastest, and exactly repeatable, on one thread."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def ends() -> tuple[Tensor, Tensor]:
     """Noise to sample from and samples to compare with."""
     fresh = torch.Generator().manual_seed(99)
     return torch.randn(1000, 2, generator=fresh), eight_gaussians().draw(1000, fresh)
 
 
-@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("name", shelves.names("formulations"))
 def test_semigroup_learns_a_one_step_map(name: str) -> None:
     torch.manual_seed(0)

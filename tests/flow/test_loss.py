@@ -1,6 +1,6 @@
 """LossModule: an exact split, a seed that decides everything, the announced weights, no NaN at the clock's ends."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -8,10 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from geomflow import shelves
-from geomflow.flow import ErrorWeight, FlowBatch, FlowMap, Identity, LossModule, Objective, Regression, TimePairs
+from geomflow.flow import ErrorWeight, FlowBatch, FlowMap, LossModule, Objective, Regression, TimePairs
+from tests.flow.cases import bare, every, load
 from tests.flow.oracles import ExactField, gaussian
-
-every = pytest.mark.parametrize("name", shelves.names("formulations"))
 
 
 class Small(nn.Module):
@@ -46,7 +45,7 @@ class Spy:
 
 def module(name: str, objective: Objective | None = None, **options: Any) -> LossModule:
     """A loss module of a small network, with the semigroup objective unless told otherwise."""
-    flow_map = FlowMap(Small(), shelves.load("formulations", name))
+    flow_map = FlowMap(Small(), load(name))
     return LossModule(flow_map, objective or shelves.load("objectives", "semigroup"), **options)
 
 
@@ -148,7 +147,7 @@ def test_conditions_are_split_with_the_rows(name: str) -> None:
 @every
 def test_exact_field_beats_its_neighbours(name: str) -> None:
     """The exact flow map has zero jump error, and disturbing it raises both parts of the loss."""
-    formulation = replace(shelves.load("formulations", name), preconditioner=Identity())
+    formulation = bare(name)
     mixture = gaussian()
     exact = ExactField(mixture, formulation, mixture.exact_map(formulation.path))
     data, parts = mixture.draw(2000, seeded()), {}

@@ -7,33 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from geomflow import shelves
-from geomflow.flow import FlowBatch, FlowMap, Formulation, Identity
-from tests.flow.oracles import ExactField, three_gaussians
+from geomflow.flow import FlowBatch, FlowMap
+from tests.flow.cases import bare, every, exact, jump_batch, load
+from tests.flow.oracles import three_gaussians
 
-every = pytest.mark.parametrize("name", shelves.names("formulations"))
 SPLITS = ["random", "midpoint", "dyadic"]
-
-
-def bare(name: str) -> Formulation:
-    """A formulation of the shelf without preconditioner."""
-    return replace(shelves.load("formulations", name), preconditioner=Identity())
-
-
-def exact(name: str) -> FlowMap:
-    """The exact flow map of a mixture."""
-    formulation, mixture = bare(name), three_gaussians()
-    return FlowMap(
-        ExactField(mixture, formulation, lambda x, t, r: mixture.integrate(formulation.path, x, t, r)), formulation
-    )
-
-
-def jumps(flow_map: FlowMap, count: int = 64) -> FlowBatch:
-    """Jumps from noise-to-signal ratio 5 to 0.5."""
-    generator = torch.Generator().manual_seed(0)
-    data = three_gaussians().draw(count, generator)
-    noise = torch.randn(count, 2, generator=generator, dtype=torch.float64)
-    t, r = flow_map.formulation.path.time(torch.tensor([5.0, 0.5], dtype=torch.float64))
-    return FlowBatch(data, noise, t.expand(count), r.expand(count))
 
 
 class Small(nn.Module):
@@ -52,31 +30,11 @@ class Small(nn.Module):
 @every
 @pytest.mark.parametrize("split", SPLITS)
 def test_exact_field_satisfies_the_semigroup(name: str, split: str) -> None:
-    flow_map = exact(name)
+    flow_map = exact(name, three_gaussians())
     objective = shelves.load("objectives", "semigroup", split=split)
-    regression = objective(flow_map, jumps(flow_map), flow_map, torch.Generator().manual_seed(1))
+    batch = jump_batch(flow_map.formulation, three_gaussians())
+    regression = objective(flow_map, batch, flow_map, torch.Generator().manual_seed(1))
     assert (regression.prediction - regression.target).abs().max() < 1e-6
-
-
-@every
-def test_mutants_of_the_semigroup_fail(name: str) -> None:
-    """The exact law holds to 1e-6; a wrong share, a missing jump and swapped times miss by more than 1e-2."""
-    flow_map = exact(name)
-    formulation, batch = flow_map.formulation, jumps(flow_map)
-    x, t, r = formulation.x_t(batch.data, batch.noise, batch.t), batch.t, batch.r
-    s = t + 0.3 * (r - t)
-    lam = formulation.lam(t, s, r)[:, None]
-    whole, first = flow_map.cumulative_field(x, t, r), flow_map.cumulative_field(x, t, s)
-    between = flow_map(x, t, s)
-    second = flow_map.cumulative_field(between, s, r)
-    mutants = {
-        "share of the other part": lam * first + (1 - lam) * second,
-        "no jump": (1 - lam) * first + lam * flow_map.cumulative_field(x, s, r),
-        "swapped times": (1 - lam) * first + lam * flow_map.cumulative_field(between, r, s),
-    }
-    assert (whole - (1 - lam) * first - lam * second).abs().max() < 1e-6
-    for mutant, value in mutants.items():
-        assert (whole - value).abs().max() > 1e-2, mutant
 
 
 @every
@@ -84,7 +42,7 @@ def test_instantaneous_minimiser_is_the_exact_field(name: str) -> None:
     """The error's expected gradient vanishes at the exact field: residuals are uncorrelated with functions of x."""
     formulation, mixture = bare(name), three_gaussians()
     flow_map = FlowMap(lambda x, t, r: mixture.instantaneous(formulation, x, t), formulation)
-    batch = jumps(flow_map, 100_000)
+    batch = jump_batch(formulation, mixture, 100_000)
     regression = shelves.load("objectives", "instantaneous")(flow_map, batch, flow_map, None)
     x = formulation.x_t(batch.data, batch.noise, batch.t)
     residual = regression.prediction - regression.target
@@ -93,22 +51,167 @@ def test_instantaneous_minimiser_is_the_exact_field(name: str) -> None:
         assert product.mean().abs() < 4 * product.std() / product.numel() ** 0.5
 
 
+LAWS = [
+    ("instantaneous", {}),
+    *(("semigroup", {"split": split}) for split in SPLITS),
+    ("eulerian", {}),
+    ("eulerian", {"target": "paper", "tangent": "predicted"}),
+    ("eulerian", {"derivative": "difference"}),
+    ("lagrangian", {}),
+    ("alpha", {}),
+    ("consistency", {}),
+    ("progressive", {}),
+]
+
+
 @every
-@pytest.mark.parametrize(
-    ("objective", "options"), [("instantaneous", {}), *(("semigroup", {"split": s}) for s in SPLITS)]
-)
+@pytest.mark.parametrize(("objective", "options"), LAWS)
 def test_no_gradient_enters_a_target(name: str, objective: str, options: dict) -> None:
     flow_map, average = FlowMap(Small(), bare(name)), FlowMap(Small(seed=1), bare(name))
-    batch, law = jumps(flow_map), shelves.load("objectives", objective, **options)
-    own = law(flow_map, batch, flow_map, torch.Generator().manual_seed(2))
-    averaged = law(flow_map, batch, average, torch.Generator().manual_seed(2))
+    batch = jump_batch(flow_map.formulation, three_gaussians())
+    own, averaged = (
+        shelves.load("objectives", objective, **options)(flow_map, batch, which, torch.Generator().manual_seed(2))
+        for which in (flow_map, average)
+    )
     assert not own.target.requires_grad
     assert own.prediction.requires_grad
     averaged.squared_error().sum().backward()
     assert all(weight.grad is None for weight in average.parameters())
     assert all(weight.grad is not None for weight in flow_map.parameters())
     assert torch.equal(own.prediction, averaged.prediction)
-    assert torch.equal(own.target, averaged.target) == (objective == "instantaneous")
+    needs_no_map = objective == "instantaneous" or (objective == "eulerian" and "tangent" not in options)
+    assert torch.equal(own.target, averaged.target) == needs_no_map
+
+
+@every
+@pytest.mark.parametrize("objective", ["eulerian", "lagrangian"])
+def test_forward_mode_and_difference_agree(name: str, objective: str) -> None:
+    flow_map = FlowMap(Small(), load(name))
+    batch = jump_batch(flow_map.formulation, three_gaussians())
+    jvp, difference = (
+        shelves.load("objectives", objective, derivative=way)(flow_map, batch, flow_map, None)
+        for way in ("jvp", "difference")
+    )
+    scale = jvp.target.abs().max()
+    assert (jvp.prediction - difference.prediction).abs().max() < 1e-3 * scale
+    assert (jvp.target - difference.target).abs().max() < 1e-3 * scale
+
+
+@pytest.mark.parametrize("kind", ["lagrangian", "eulerian", "direct"])
+def test_a_teacher_stays_frozen_and_may_predict_something_else(kind: str) -> None:
+    teacher = FlowMap(Small(seed=3), load("ddim"))
+    student = FlowMap(Small(), load("ddim-noise"))
+    batch = jump_batch(student.formulation, three_gaussians())
+    law = shelves.load("objectives", "distillation", teacher=teacher, kind=kind)
+    found = law(student, batch, student, None)
+    found.squared_error().sum().backward()
+    assert not found.target.requires_grad
+    assert all(weight.grad is None for weight in teacher.parameters())
+
+
+def test_unfit_teachers_are_refused() -> None:
+    student = FlowMap(Small(), load("u_prediction"))
+    batch = jump_batch(student.formulation, three_gaussians())
+    for other, message in (("edm", "must share a path"), ("x1_prediction", "student must predict data too")):
+        law = shelves.load("objectives", "distillation", teacher=FlowMap(Small(), load(other)))
+        with pytest.raises(ValueError, match=message):
+            law(student, batch, student, None)
+
+
+class Fused(nn.Module):
+    """Attention through the kernel that has no forward mode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(2, 12)
+
+    def forward(self, x: Tensor, t: Tensor, r: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Attention over two tokens."""
+        q, k, v = self.layer(x + (t * r)[:, None]).unflatten(1, (1, 2, 6)).split(2, dim=3)
+        return nn.functional.scaled_dot_product_attention(q, k, v).flatten(1)[:, :2]
+
+
+@pytest.mark.parametrize("objective", ["eulerian", "lagrangian"])
+def test_networks_without_forward_mode_are_told_what_to_do(objective: str) -> None:
+    flow_map = FlowMap(Fused(), load("u_prediction"))
+    batch = jump_batch(flow_map.formulation, three_gaussians())
+    batch = FlowBatch(batch.data.float(), batch.noise.float(), batch.t.float(), batch.r.float())
+    with pytest.raises(ValueError, match=r"SDPBackend.MATH.*derivative='difference'.*semigroup"):
+        shelves.load("objectives", objective)(flow_map, batch, flow_map, None)
+    by_difference = shelves.load("objectives", objective, derivative="difference")(flow_map, batch, flow_map, None)
+    with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
+        by_jvp = shelves.load("objectives", objective)(flow_map, batch, flow_map, None)
+    torch.testing.assert_close(by_difference.target, by_jvp.target, rtol=1e-2, atol=1e-2)
+
+
+def test_schedules() -> None:
+    alpha, consistency = shelves.load("objectives", "alpha"), shelves.load("objectives", "consistency")
+    assert [alpha.alpha(progress) for progress in (0.0, 0.25, 0.5, 0.75, 1.0)] == pytest.approx(
+        [1, 1, 0.02**0.5, 0.02, 0.02]
+    )
+    assert [consistency.grid_steps(progress) for progress in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)] == [
+        10,
+        20,
+        40,
+        80,
+        160,
+        160,
+    ]
+    progressive = shelves.load("objectives", "progressive", levels=4, begin=0.2)
+    assert [progressive.phase(progress) for progress in (0.0, 0.2, 0.39, 0.41, 0.61, 0.81, 1.0)] == [
+        0,
+        0,
+        0,
+        1,
+        2,
+        3,
+        3,
+    ]
+
+
+def test_consistency_trains_the_end_alone() -> None:
+    seen: list[Tensor] = []
+
+    def network(x: Tensor, t: Tensor, r: Tensor) -> Tensor:
+        seen.append(torch.stack([t, r]))
+        return x
+
+    flow_map = FlowMap(network, bare("edm"))
+    batch = jump_batch(flow_map.formulation, three_gaussians())
+    shelves.load("objectives", "consistency")(flow_map, batch, flow_map, None)
+    assert all(torch.equal(r, torch.ones_like(r)) for _, r in seen)
+    torch.testing.assert_close(seen[0][0], batch.t + 1 / 160)
+
+
+def test_progressive_teacher_is_frozen_for_a_phase_and_resumes() -> None:
+    flow_map = FlowMap(Small(), bare("u_prediction"))
+    law = shelves.load("objectives", "progressive", levels=3, begin=0.0)
+    batch = replace(jump_batch(flow_map.formulation, three_gaussians()), progress=0.5)
+
+    def target(objective: nn.Module, progress: float) -> Tensor:
+        now = replace(batch, progress=progress)
+        return objective(flow_map, now, flow_map, torch.Generator().manual_seed(0)).target
+
+    before = target(law, 0.5)
+    with torch.no_grad():
+        flow_map.network.layers[0].weight.mul_(2)
+    resumed = shelves.load("objectives", "progressive", levels=3, begin=0.0)
+    resumed.load_state_dict(law.state_dict())
+    assert torch.equal(target(law, 0.6), before)
+    assert torch.equal(target(resumed, 0.6), before)
+    assert not torch.equal(target(law, 0.9), target(resumed, 0.6))
+    assert list(law.parameters()) == []
+
+
+def test_progressive_begins_with_euler_steps_of_the_instant() -> None:
+    """In the first phase the target is two Euler steps of the field at r = t, on the finest grid."""
+    flow_map, law = FlowMap(Small(), bare("edm")), shelves.load("objectives", "progressive", levels=3, begin=0.0)
+    batch = replace(jump_batch(flow_map.formulation, three_gaussians()), progress=0.0)
+    target = law(flow_map, batch, flow_map, None).target
+    t = (batch.t * 4).floor() / 4
+    x = flow_map.formulation.x_t(batch.data, batch.noise, t)
+    landing = flow_map.integrate(x, t, t + 0.25, 2, "euler")
+    torch.testing.assert_close(target, flow_map.formulation.field(landing, x, t, t + 0.25))
 
 
 def test_dyadic_jumps_are_dyadic() -> None:
@@ -136,6 +239,17 @@ def test_dyadic_jumps_are_dyadic() -> None:
     assert r.max() <= 1
 
 
-def test_wrong_options_are_refused() -> None:
-    with pytest.raises(ValueError, match="finest must not be negative, given -1"):
-        shelves.load("objectives", "semigroup", finest=-1)
+@pytest.mark.parametrize(
+    ("objective", "options", "message"),
+    [
+        ("semigroup", {"finest": -1}, "finest must not be negative, given -1"),
+        ("eulerian", {"cap": 0.0}, "cap must be positive, given 0"),
+        ("alpha", {"last": 0.0}, r"last must lie in \(0, 1\], given 0"),
+        ("alpha", {"begin": 0.8, "end": 0.5}, "0 <= begin < end <= 1, given 0.8 and 0.5"),
+        ("consistency", {"coarsest": 20, "finest": 10}, "1 <= coarsest <= finest, given 20, 10"),
+        ("progressive", {"levels": 0}, "levels must be at least 1, given 0"),
+    ],
+)
+def test_wrong_options_are_refused(objective: str, options: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        shelves.load("objectives", objective, **options)
