@@ -56,7 +56,7 @@ class Trainer:
 
 def costs(share: float) -> dict[str, tuple[float, float]]:
     """Milliseconds per step, and the median over rounds of the ratio to the plain step timed beside it."""
-    trainers = {name: Trainer(*what, share) for name, what in OBJECTIVES.items()}
+    trainers = {name: Trainer(*what, 1.0 if what[0] == "instantaneous" else share) for name, what in OBJECTIVES.items()}
     rounds = [{name: trainer.seconds() for name, trainer in trainers.items()} for _ in range(ROUNDS + 1)][1:]
     plain = "plain flow matching"
     return {

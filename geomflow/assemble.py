@@ -98,7 +98,7 @@ def training(config: RunConfig, data: str | Path, device: str = "cpu") -> Traini
     shelves.check_options(TimePairs, config.times, "the run's [times]")
     shelves.check_options(ErrorWeight, config.weight, "the run's [weight]")
     times, weight = TimePairs(**config.times), ErrorWeight(**config.weight)
-    loss = LossModule(model.flow_map, _objective(config.objective, device), times, weight)
+    loss = LossModule(model.flow_map, _objective(config.objective, model, device), times, weight)
     return Training(model.to(device), FlowMapLoss(loss), model.flow_map, dataset)
 
 
@@ -143,15 +143,23 @@ def _build(shelf: str, item: Item, **given: Any) -> Any:
     return shelves.load(shelf, item.name, **{**given, **item.options})
 
 
-def _objective(item: Item, device: str) -> Objective:
-    """The objective; a teacher given as a checkpoint folder becomes its frozen flow map."""
-    teacher = item.options.get("teacher")
-    if not isinstance(teacher, str):
+def _objective(item: Item, student: ShapeModel, device: str) -> Objective:
+    """The objective; a teacher given as a checkpoint folder becomes its frozen flow map.
+
+    Raises:
+        ConfigError: The teacher is no flow map, or its latents are not the student's.
+    """
+    folder = item.options.get("teacher")
+    if not isinstance(folder, str):
         return _build("objectives", item)
-    model, saved = restore(teacher, device)
+    teacher, saved = restore(folder, device)
     if saved.config.task != "flow_map":
-        raise ConfigError(f"objective.teacher must be the run of a flow map, {teacher} holds an {saved.config.task}")
-    return _build("objectives", replace(item, options={**item.options, "teacher": model.flow_map}))
+        raise ConfigError(f"objective.teacher must be the run of a flow map, {folder} holds an {saved.config.task}")
+    for part in ("autoencoder", "scale"):
+        own, other = (getattr(model, part).state_dict() for model in (student, teacher))
+        if own.keys() != other.keys() or any(not torch.equal(own[k], other[k].to(own[k].device)) for k in own):
+            raise ConfigError(f"objective.teacher must have the student's latents, but the {part} of {folder} differs")
+    return _build("objectives", replace(item, options={**item.options, "teacher": teacher.flow_map}))
 
 
 def _dataset(config: RunConfig, data: str | Path, **given: object) -> ShapeDataset:

@@ -53,7 +53,7 @@ def train(
         progress: Whether to show a bar with loss and time left.
 
     Raises:
-        TrainingError: The loss is not finite; the message names step, seed and last checkpoint.
+        TrainingError: The loss, or its gradient, is not finite; the message names step, seed and last checkpoint.
         CheckpointError: `out` holds another run, or there is nothing to resume.
         KeyboardInterrupt: After Ctrl-C, once the checkpoint is written.
     """
@@ -118,12 +118,12 @@ class _Run:
         start = time.monotonic()
         generator = torch.Generator().manual_seed(_seed(self.options.seed, self.step))
         loss, logs = self._loss(generator)
-        self._check(loss)
+        self._check(loss, "loss")
         for group in self.optimizer.param_groups:
             group["lr"] = self.options.learning_rate * learning_rate_factor(self.step, self.options)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.weights, self.options.clip)
+        self._check(torch.nn.utils.clip_grad_norm_(self.weights, self.options.clip), "gradient norm")
         self.optimizer.step()
         self.step += 1
         self.ema.update(self.parts.trained, self.step)
@@ -144,11 +144,11 @@ class _Run:
         low = self.options.precision == "bfloat16"
         return torch.autocast(self.device.type, torch.bfloat16) if low else contextlib.nullcontext()
 
-    def _check(self, loss: Tensor) -> None:
-        if not torch.isfinite(loss):
+    def _check(self, value: Tensor, name: str) -> None:
+        if not torch.isfinite(value):
             saved = f"the last checkpoint in {self.out} is of step {self.saved_step}"
             raise TrainingError(
-                f"loss is {float(loss.detach())} at step {self.step} (seed {self.options.seed}); "
+                f"{name} is {float(value.detach())} at step {self.step} (seed {self.options.seed}); "
                 f"{'no checkpoint was written before' if self.saved_step is None else saved}"
             )
 

@@ -81,12 +81,17 @@ def test_distillation_takes_a_run_as_teacher(data, autoencoder_run, tmp_path):
     """The teacher's folder is named in the configuration; its weights stay as they are, and a wrong one is refused."""
     config = flow_config(autoencoder_run)
     teacher = train(config, data, tmp_path / "teacher", progress=False)
-    before = checkpoint.load(teacher).weights
     times = {"warm_up": 0.0, "full_span": 0.0}
     distilled = replace(config, objective=Item("distillation", {"teacher": str(teacher)}), times=times)
     student = train(distilled, data, tmp_path / "student", progress=False)
     assert "objective" in json.loads((student / "log.jsonl").read_text().splitlines()[-1])
-    assert all(torch.equal(weight, before[name]) for name, weight in checkpoint.load(teacher).weights.items())
+
+    saved = checkpoint.load(teacher)
+    rescaled = {name: 2 * weight if name == "scale.std" else weight for name, weight in saved.weights.items()}
+    checkpoint.save(tmp_path / "rescaled", replace(saved, weights=rescaled))
+    other = replace(distilled, objective=Item("distillation", {"teacher": str(tmp_path / "rescaled")}))
+    with pytest.raises(ConfigError, match=r"must have the student's latents, but the scale of .*rescaled differs"):
+        train(other, data, tmp_path / "other", progress=False)
     wrong = replace(distilled, objective=Item("distillation", {"teacher": str(autoencoder_run)}))
     with pytest.raises(ConfigError, match=r"objective\.teacher must be the run of a flow map"):
         train(wrong, data, tmp_path / "other", progress=False)

@@ -19,8 +19,15 @@ def rows(condition: Any, which: slice) -> Any:
 
 
 def fill(row: Any, condition: Any) -> Any:
-    """One row, a number, a tensor or a mapping of such, for every row of a condition, and typed like it."""
+    """One row, a number, a tensor or a mapping of such, for every row of a condition, and typed like it.
+
+    Raises:
+        ValueError: a name of the condition is missing in the row.
+    """
     if isinstance(condition, Mapping):
+        missing = [name for name in condition if not isinstance(row, Mapping) or name not in row]
+        if missing:
+            raise ValueError(f"null must be a mapping with {missing[0]!r}, as the condition is, given {row!r}")
         return {name: fill(row[name], value) for name, value in condition.items()}
     return torch.as_tensor(row, dtype=condition.dtype, device=condition.device).expand_as(condition)
 

@@ -87,7 +87,7 @@ def _jvp(function: Any, primals: tuple[Tensor, ...], tangents: tuple[Tensor, ...
     """Value and directional derivative, in full precision: low precision ruins the derivative, not the value."""
     try:
         with torch.autocast(primals[0].device.type, enabled=False):
-            return torch.func.jvp(function, tuple(primal.contiguous() for primal in primals), tangents)
+            found = torch.func.jvp(function, tuple(primal.contiguous() for primal in primals), tangents)
     except (NotImplementedError, RuntimeError) as error:
         if not _is_forward_mode_gap(error):
             raise
@@ -97,6 +97,7 @@ def _jvp(function: Any, primals: tuple[Tensor, ...], tangents: tuple[Tensor, ...
             "torch.nn.attention.sdpa_kernel(SDPBackend.MATH) or write softmax(q k^T) v out; for any network, "
             "choose derivative='difference', or the objective 'semigroup', which needs no derivative"
         ) from error
+    return found[0], found[1]
 
 
 def _is_forward_mode_gap(error: Exception) -> bool:

@@ -28,5 +28,6 @@ def refuse_unaveraged(loss: nn.Module) -> None:
     if not any(isinstance(weight, DTensor) for weight in loss.parameters()):
         raise ValueError(
             f"LossModule was called directly while {distributed.get_world_size()} processes train: their gradients "
-            "would not be averaged. Call DistributedDataParallel(loss_module), not loss_module nor its .module"
+            "would not be averaged. Call DistributedDataParallel(loss_module), not loss_module nor its .module; if "
+            "something else averages them, say averaged_elsewhere=True"
         )

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from geomflow.flow.condition import rows
-from geomflow.flow.formulation import Formulation, per_sample
+from geomflow.flow.formulation import Formulation, checked_steps, per_sample
 from geomflow.flow.sampler import Clock, Method, Progress, checked_grid, euler, ode_step, on_clock, restart, walk
 
 logger = logging.getLogger("geomflow")
@@ -52,12 +52,15 @@ class FlowMap(nn.Module):
         """m(x, t, r) of the jump from t to r.
 
         Raises:
+            TypeError: the network returned no tensor.
             ValueError: a time is off the clock or of another shape, or the network returned another shape.
         """
         t, r = on_clock(t, x, "t"), on_clock(r, x, "r")
         scale = self.formulation.preconditioner
         options = {} if condition is None else {"condition": condition}
         output = self.network(per_sample(scale.c_in(t), x) * x, scale.c_noise(t), scale.c_noise(r), **options)
+        if not isinstance(output, Tensor):
+            raise TypeError(f"network must return a tensor like x, it gave a {type(output).__name__}")
         if output.shape != x.shape:
             raise ValueError(f"network must return the shape of x, {tuple(x.shape)}, it gave {tuple(output.shape)}")
         return per_sample(scale.c_skip(t), x) * x + per_sample(scale.c_out(t), x) * output
@@ -78,7 +81,7 @@ class FlowMap(nn.Module):
     def velocity(
         self, x: Float[Tensor, " batch *shape"], t: Clock, condition: Any = None
     ) -> Float[Tensor, " batch *shape"]:
-        """dx/dt of the probability-flow ODE on the clock."""
+        """dx/dt of the probability-flow ODE on the clock; not finite where ``Formulation.velocity`` is not."""
         field = self.instantaneous_field(x, t, condition)
         return self.formulation.velocity(field, x, on_clock(t, x, "t"))
 
@@ -103,11 +106,11 @@ class FlowMap(nn.Module):
             noise: unit Gaussian noise; the formulation scales it.
             steps: how many jumps, over the formulation's own grid; ``"auto"`` for ``enough_steps``, judged on the first
                 256 noises.
-            times: a grid to use instead: increasing clock times, the first 0.
+            times: a grid to use instead of steps: increasing clock times, the first 0.
             condition: passed to the network.
             return_path: give all states, (steps + 1, batch, ...), the first at t = 0.
             progress: called after every jump with the jumps done and the jumps in all.
-            tolerance: what ``"auto"`` asks of the samples, in the data's unit.
+            tolerance: what ``"auto"`` asks of the samples without restarts, in the data's unit.
             gamma: share of fresh noise at every time but the last, in [0, 1]: each jump goes on to where the ratio
                 sigma / signal is sqrt(1 - gamma^2) of that at r, and noise brings it back to r. 0 is deterministic,
                 1 jumps to the end of the path every time (multistep consistency sampling, arXiv 2303.01469).
@@ -119,10 +122,13 @@ class FlowMap(nn.Module):
         """
         if not 0 <= gamma <= 1:
             raise ValueError(f"gamma must lie in [0, 1], given {gamma}")
-        if steps == "auto" and times is None:
-            judged = None if condition is None else rows(condition, slice(AUTO_BATCH))
-            steps = self.enough_steps(noise[:AUTO_BATCH], tolerance, condition=judged)
-        grid = self._grid(steps) if times is None else checked_grid(times)
+        if times is not None:
+            grid = checked_grid(times)
+        elif steps == "auto":
+            few = slice(AUTO_BATCH)
+            grid = self._grid(self.enough_steps(noise[few], tolerance, condition=rows(condition, few)))
+        else:
+            grid = self._grid(steps)
         step = self if gamma == 0 else restart(self, gamma, generator)
         path = walk(step, self.formulation.start(noise), grid, condition, progress, last=self)
         return torch.stack(path) if return_path else path[-1]
@@ -133,13 +139,13 @@ class FlowMap(nn.Module):
         """The smallest power of two of jumps whose samples differ from those of twice as many by at most ``tolerance``.
 
         An exact flow map does not depend on the grid, so the root-mean-square gap between N and 2 N jumps estimates
-        the error without a reference. A few dozen noises are enough. If even ``most`` jumps are not, the answer is
-        ``most``, with a warning.
+        the error without a reference. A few dozen noises are enough. If no power of two up to ``most`` is enough, the
+        answer is the largest, with a warning.
 
         Args:
             noise: unit Gaussian noise to measure with.
             tolerance: largest gap, in the data's unit.
-            most: the largest answer.
+            most: the answer is not larger.
             condition: passed to the network.
 
         Raises:
@@ -198,11 +204,10 @@ class FlowMap(nn.Module):
         Raises:
             ValueError: steps below 1, a time off the clock, or an unknown method.
         """
-        if steps < 1:
-            raise ValueError(f"steps must be at least 1, given {steps}")
-        start, end = on_clock(t, x, "t"), on_clock(r, x, "r")
-        grid = [torch.lerp(start, end, step / steps) for step in range(steps + 1)]
-        return walk(ode_step(self, method), x, grid, condition)[-1]
+        start, end, total = on_clock(t, x, "t"), on_clock(r, x, "r"), checked_steps(steps)
+        grid = [torch.lerp(start, end, step / total) for step in range(total + 1)]
+        last = euler(self) if method == "heun" else None
+        return walk(ode_step(self, method), x, grid, condition, last=last)[-1]
 
     @torch.no_grad()
     def invert(
@@ -223,7 +228,7 @@ class FlowMap(nn.Module):
             ValueError: steps below 1, or an unknown method.
         """
         grid = self._grid(steps)[::-1]
-        if self.formulation.predicts == "data" and self.formulation.path.sigma(torch.ones(())) == 0:
+        if self.formulation.predicts == "data" and self.formulation.ends_clean:
             grid[0] = ALMOST_CLEAN
         last = euler(self) if method == "heun" else None
         return self.formulation.unstart(walk(ode_step(self, method), data, grid, condition, progress, last)[-1])

@@ -31,8 +31,9 @@ x = a data + b noise it determines both ends, data = (beta x - b m) / (a beta - 
 noise = (a m - alpha x) / (a beta - b alpha), and so every other prediction.
 """
 
+import operator
 from dataclasses import dataclass, field, replace
-from typing import Literal, Protocol, get_args, runtime_checkable
+from typing import Literal, Protocol, SupportsIndex, get_args, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -179,6 +180,12 @@ class Formulation:
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} must be one of {known}, given {getattr(self, name)!r}")
 
+    @property
+    def ends_clean(self) -> bool:
+        """Whether the path ends at clean data, sigma(1) = 0, from where a data prediction determines no jump."""
+        end = torch.ones((), dtype=torch.float64)
+        return bool(self.path.sigma(end).abs() < 1e-6 * self.path.signal(end))
+
     def coefficients(
         self, t: Float[Tensor, "*batch"], r: Float[Tensor, "*batch"]
     ) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
@@ -231,7 +238,10 @@ class Formulation:
     def velocity(
         self, m: Float[Tensor, " batch *shape"], x: Float[Tensor, " batch *shape"], t: Float[Tensor, " batch"]
     ) -> Float[Tensor, " batch *shape"]:
-        """The velocity p m + q x = dx/dt on the clock from an instantaneous field m."""
+        """The velocity p m + q x = dx/dt on the clock from an instantaneous field m.
+
+        Not finite where m does not determine it: at t = 1 for data predictions if ``ends_clean``.
+        """
         p, q = self.rates(t)
         return per_sample(p, x) * m + per_sample(q, x) * x
 
@@ -292,11 +302,9 @@ class Formulation:
         """Clock times of ``steps`` jumps from 0 to 1, spaced as the formulation says (float64, steps + 1 values).
 
         Raises:
-            ValueError: steps is below 1.
+            ValueError: steps is no whole number of at least 1.
         """
-        if steps < 1:
-            raise ValueError(f"steps must be at least 1, given {steps}")
-        uniform = torch.linspace(0, 1, steps + 1, dtype=torch.float64)
+        uniform = torch.linspace(0, 1, checked_steps(steps) + 1, dtype=torch.float64)
         if self.spacing == "clock":
             return uniform
         ratio = self.path.sigma(uniform[[0, -1]]) / self.path.signal(uniform[[0, -1]])
@@ -328,6 +336,17 @@ class Formulation:
             return torch.ones_like(t), torch.zeros_like(t)
         signal, sigma = self.path.signal_rate(t), self.path.sigma_rate(t)
         return (signal, sigma) if self.predicts == "data" else (sigma, signal)
+
+
+def checked_steps(steps: SupportsIndex) -> int:
+    """A count of steps as an integer.
+
+    Raises:
+        ValueError: it is no whole number of at least 1.
+    """
+    if not isinstance(steps, SupportsIndex) or operator.index(steps) < 1:
+        raise ValueError(f"steps must be a whole number of at least 1, given {steps!r}")
+    return operator.index(steps)
 
 
 def per_sample(value: Float[Tensor, " batch"], x: Float[Tensor, " batch *shape"]) -> Float[Tensor, " batch *ones"]:

@@ -12,7 +12,7 @@ guided map unchanged. With w = 1 the scale may even be an input of the network, 
 and chosen when sampling (improved MeanFlow, 2512.02012).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from geomflow.flow.condition import fill, where
 from geomflow.flow.flow_map import FlowMap
-from geomflow.flow.formulation import per_sample
+from geomflow.flow.formulation import checked_steps, per_sample
 from geomflow.flow.objective import FlowBatch
 from geomflow.flow.random import uniform
 
@@ -44,13 +44,14 @@ class Guidance:
     """
 
     null: Any
-    scale: float | tuple[float, float] = 2.0
+    scale: float | Sequence[float] = 2.0
     mix: float | None = None
     drop: float = 0.1
 
     def __post_init__(self) -> None:
         """Checks scale and shares."""
-        if not all(omega >= 1 for omega in self._range) or self._range[0] > self._range[1]:
+        low, high = self._range
+        if not 1 <= low <= high:
             raise ValueError(f"scale must be at least 1, or such a range (low, high), given {self.scale}")
         if self.mix is not None and not 0 <= self.mix < 1:
             raise ValueError(f"mix must lie in [0, 1), given {self.mix}")
@@ -60,7 +61,8 @@ class Guidance:
     @property
     def _range(self) -> tuple[float, float]:
         """Smallest and largest scale."""
-        return self.scale if isinstance(self.scale, tuple) else (self.scale, self.scale)
+        low, high = self.scale if isinstance(self.scale, Sequence) else (self.scale, self.scale)
+        return low, high
 
     def prepare(self, batch: FlowBatch, generator: torch.Generator | None) -> tuple[FlowBatch, Float[Tensor, " batch"]]:
         """The batch with scales drawn and conditions dropped, and the scale of each row (1 where it was dropped).
@@ -92,7 +94,8 @@ class Guidance:
         data, noise = formulation.data_and_noise(guided, x, t)
         finite = data.isfinite() & noise.isfinite()  # a data prediction implies no noise at clean data
         keep = ~finite | (per_sample(scale, x) == 1)
-        return replace(batch, data=torch.where(keep, batch.data, data), noise=torch.where(keep, batch.noise, noise))
+        data, noise = torch.where(keep, batch.data, data), torch.where(keep, batch.noise, noise)
+        return replace(batch, data=data, noise=noise, drawn=(batch.data, batch.noise))
 
     def _nothing(self, condition: Any) -> Any:
         """The null condition for every row, with the rows' own scales."""
@@ -138,7 +141,7 @@ def sample_extrapolated(
     Raises:
         ValueError: fewer than 4 steps.
     """
-    if steps < FEWEST_STEPS:
+    if checked_steps(steps) < FEWEST_STEPS:
         raise ValueError(f"steps must be at least {FEWEST_STEPS} for guidance at test time, given {steps}")
     network = _Extrapolated(flow_map.network, scale, null)
     return FlowMap(network, flow_map.formulation).sample(noise, steps, condition=condition)

@@ -34,6 +34,8 @@ class LossModule(nn.Module):
         time_pairs: distribution of the times.
         weight: turns errors into the loss; the plain squared error if None.
         guidance: strengthens the condition, if given.
+        averaged_elsewhere: several processes train and something else than DistributedDataParallel or FSDP2 averages
+            their gradients, or nothing should.
 
     Raises:
         ValueError: the network is wrapped for distributed training, instead of this module.
@@ -46,6 +48,7 @@ class LossModule(nn.Module):
         time_pairs: TimePairs | None = None,
         weight: ErrorWeight | None = None,
         guidance: Guidance | None = None,
+        averaged_elsewhere: bool = False,
     ) -> None:
         """Joins what a training step needs."""
         super().__init__()
@@ -55,6 +58,7 @@ class LossModule(nn.Module):
         self.time_pairs = time_pairs or TimePairs()
         self.weight = weight or ErrorWeight()
         self.guidance = guidance
+        self.averaged_elsewhere = averaged_elsewhere
 
     def forward(
         self,
@@ -83,7 +87,8 @@ class LossModule(nn.Module):
         """
         if len(data) == 0:
             raise ValueError(f"data must hold at least one sample, given shape {tuple(data.shape)}")
-        refuse_unaveraged(self)
+        if not self.averaged_elsewhere:
+            refuse_unaveraged(self)
         batch = self._draw(data, condition, progress, generator)
         instants = self.time_pairs.instants(len(data), progress)
         parts: dict[str, tuple[FlowBatch, Regression]] = {}

@@ -4,7 +4,7 @@ Every objective of the shelf ``geomflow.objectives`` is one function from a batc
 batch, weighing the errors and averaging them is the same for all of them and done by ``LossModule``.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -20,7 +20,8 @@ class FlowBatch:
     """What a loss is computed from: pairs of data and noise, each with its times of departure t and arrival r.
 
     ``condition`` is None, a tensor of (batch, ...), or a mapping of such. ``progress`` is the part of the training that
-    is done, from 0 to 1, for objectives that anneal.
+    is done, from 0 to 1, for objectives that anneal. ``drawn`` is the pair as it was drawn, where guidance has replaced
+    it by one that holds at t alone.
     """
 
     data: Float[Tensor, " batch *shape"]
@@ -29,11 +30,19 @@ class FlowBatch:
     r: Float[Tensor, " batch"]
     condition: Any = None
     progress: float = 1.0
+    drawn: tuple[Float[Tensor, " batch *shape"], Float[Tensor, " batch *shape"]] | None = None
 
     def rows(self, which: slice) -> "FlowBatch":
         """Some of the rows."""
         condition = rows(self.condition, which)
-        return FlowBatch(self.data[which], self.noise[which], self.t[which], self.r[which], condition, self.progress)
+        drawn = self.drawn and (self.drawn[0][which], self.drawn[1][which])
+        times = self.t[which], self.r[which]
+        return FlowBatch(self.data[which], self.noise[which], *times, condition, self.progress, drawn)
+
+    def moved(self, t: Float[Tensor, " batch"], r: Float[Tensor, " batch"]) -> "FlowBatch":
+        """The pairs as they were drawn, at other times."""
+        data, noise = self.drawn or (self.data, self.noise)
+        return replace(self, data=data, noise=noise, t=t, r=r, drawn=None)
 
 
 @dataclass(frozen=True)
@@ -56,9 +65,9 @@ class Regression:
 class Objective(Protocol):
     """A rule that says what the cumulative field of a jump should be: one file of the shelf ``objectives``.
 
-    It may move the times of the batch (an endpoint objective puts every r at 1) but not its rows. The target carries no
-    gradient; it is made with ``target_map``, an average of earlier weights or the flow map itself. Randomness comes
-    from ``generator`` alone.
+    It may change r (an endpoint objective puts every r at 1), or all times by ``batch.moved``, but not the rows. The
+    target carries no gradient; it is made with ``target_map``, an average of earlier weights or the flow map itself.
+    Randomness comes from ``generator`` alone.
     """
 
     def __call__(

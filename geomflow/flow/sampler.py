@@ -121,8 +121,12 @@ def on_clock(time: Clock, x: State, name: str) -> Float[Tensor, " batch"]:
     clock = torch.as_tensor(time, dtype=dtype, device=x.device)
     if clock.shape not in ((), (len(x),)):
         raise ValueError(f"{name} must be a number or have shape ({len(x)},), given shape {tuple(clock.shape)}")
-    checkable = not isinstance(time, Tensor) or (clock.device.type == "cpu" and not torch.compiler.is_compiling())
-    if checkable and not bool(((clock >= 0) & (clock <= 1)).all()):
+    if isinstance(time, Tensor):
+        checkable = time.device.type == "cpu" and not torch.compiler.is_compiling()
+        inside = not checkable or bool(((time >= 0) & (time <= 1)).all())
+    else:
+        inside = 0 <= time <= 1
+    if not inside:
         raise ValueError(f"{name} must lie on the clock [0, 1], given {time}")
     return clock.expand(len(x))
 

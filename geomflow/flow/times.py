@@ -104,7 +104,7 @@ class TimePairs:
         span = (limit * (1 - uniform(count, generator, dtype))).clamp(min=SHORTEST)
         t = (1 - span) * uniform(count, generator, dtype)
         widest = torch.arange(count, device=t.device) < _count(self.widest_share, count)
-        span, t = torch.where(widest, limit, span), torch.where(widest, 0, t)
+        span, t = torch.where(widest, max(limit, SHORTEST), span), torch.where(widest, 0, t)
         return t, (t + span).clamp(max=1)
 
 

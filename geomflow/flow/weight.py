@@ -11,7 +11,7 @@ class ErrorWeight:
     """Turns the weighted mean squared error of each sample into its share of the loss.
 
     Attributes:
-        adaptive_power: power p of the weight 1 / (error + adaptive_floor)^p, taken of the very error it weighs and held
+        adaptive_power: power p of the weight 1 / (error + adaptive_floor)^p, taken of the squared error and held
             constant (MeanFlow, arXiv 2505.13447). 1 suits images; on points it makes samples look sharper and their
             distribution wrong, hence 0.
         adaptive_floor: keeps that weight finite.

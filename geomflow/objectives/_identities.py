@@ -109,7 +109,7 @@ def conditional_regression(
         second = target_map.cumulative_field(beyond, s, r, batch.condition)
     lam = formulation.lam(t, s, r)
     target = torch.lerp(instant, second, per_sample(lam, x))
-    gain = (eulerian_height(formulation, t, r) / (s - t)).nan_to_num(nan=1.0).clamp(min=1)
+    gain = torch.where(s > t, eulerian_height(formulation, t, r) / (s - t), 1).clamp(min=1)
     prediction = flow_map.cumulative_field(x, t, r, batch.condition)
     return Regression(prediction, target, gain * formulation.preconditioner.weight(t))
 

@@ -27,7 +27,8 @@ class Distillation:
     """Regression on a teacher.
 
     Attributes:
-        teacher: a flow map on the student's path, or a velocity (x, t) -> dx/dt on the clock.
+        teacher: a flow map on the student's path, or an unconditional velocity (x, t) -> dx/dt on the clock, finite up
+            to t = 1 (a flow map's own velocity may not be: give the flow map).
         kind: ``lagrangian``, ``eulerian``, or ``direct``.
         derivative: ``jvp``, or ``difference``; unused by ``direct``.
         steps: Heun steps of the teacher per jump; used by ``direct`` alone.
@@ -79,8 +80,7 @@ class Distillation:
         theirs = self.teacher.formulation
         if theirs.path != formulation.path:
             raise ValueError(f"teacher and student must share a path, given {theirs.path} and {formulation.path}")
-        clean = theirs.path.sigma(torch.ones(())) == 0
-        if theirs.predicts == "data" != formulation.predicts and clean:
+        if theirs.predicts == "data" != formulation.predicts and theirs.ends_clean:
             raise ValueError(
                 f"a teacher that predicts data determines no {formulation.predicts} at clean data, where this path "
                 "ends; the student must predict data too"
@@ -90,11 +90,13 @@ class Distillation:
 
 @dataclass(frozen=True)
 class _Velocity:
-    """A velocity as a network that predicts it, for every arrival and condition."""
+    """A velocity as a network that predicts it, for every arrival."""
 
     velocity: Velocity
 
     def __call__(self, x: Tensor, t: Tensor, r: Tensor, condition: Any = None) -> Tensor:
+        if condition is not None:
+            raise ValueError("a velocity (x, t) teaches no conditions; give a FlowMap as teacher")
         return self.velocity(x, t)
 
 
@@ -104,7 +106,8 @@ def make(
     """The distillation objective.
 
     Args:
-        teacher: a frozen flow map on the student's path, or a velocity (x, t) -> dx/dt on the clock.
+        teacher: a frozen flow map on the student's path, or an unconditional velocity (x, t) -> dx/dt on the clock,
+            finite up to t = 1.
         kind: ``lagrangian``, ``eulerian`` or ``direct``.
         derivative: ``jvp`` or ``difference``.
         steps: Heun steps of the teacher per jump, for ``direct``.

@@ -8,7 +8,6 @@ rows rehearse spans of earlier phases, so that the result keeps every power of t
 """
 
 import copy
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -48,9 +47,12 @@ class Progressive(nn.Module):
     def forward(
         self, flow_map: FlowMap, batch: FlowBatch, target_map: FlowMap, generator: torch.Generator | None
     ) -> Regression:
-        """The jump against the teacher's two; ``target_map`` is what a new phase's teacher is copied from."""
-        phase = self.phase(batch.progress)
-        teacher = self._frozen(phase, target_map)
+        """The jump against the teacher's two; ``target_map`` is what a new phase's teacher is copied from.
+
+        Raises:
+            ValueError: training enters a phase that does not follow the last one.
+        """
+        phase, teacher = self._frozen(self.phase(batch.progress), target_map)
         batch, finest = self._snap(batch, phase, generator)
         x = flow_map.formulation.x_t(batch.data, batch.noise, batch.t)
         target = two_part_field(teacher, x, batch, (batch.t + batch.r) / 2, instants=finest)
@@ -64,16 +66,27 @@ class Progressive(nn.Module):
         learned = torch.where(share < 0.5, rehearsed, phase)
         span = 2.0 ** (learned + 1 - self.levels)
         t = ((batch.t / span).floor() * span).clamp(max=1 - span)
-        return replace(batch, t=t, r=t + span), learned == 0
+        return batch.moved(t, t + span), learned == 0
 
-    def _frozen(self, phase: int, source: FlowMap) -> FlowMap:
-        """The teacher of a phase, copied from ``source`` when the phase is new."""
-        if self._snapshot is None or self._snapshot[0] != phase:
-            self._snapshot = phase, {name: tensor.detach().clone() for name, tensor in source.state_dict().items()}
-            self._teacher.clear()
+    def _frozen(self, phase: int, source: FlowMap) -> tuple[int, FlowMap]:
+        """Phase and teacher, which is copied from ``source`` when training enters the phase, never when measuring."""
+        before, weights = self._snapshot or (-1, {})
+        if before == phase or (before >= 0 and not torch.is_grad_enabled()):
+            return before, self._thawed(source, weights)
+        if before != phase - 1:
+            raise ValueError(
+                f"phase {phase} of the progressive objective must follow phase {phase - 1}, it follows {before}: pass "
+                "progress from 0 to 1, end TimePairs' warm_up where `begin` is, and give every level some steps"
+            )
+        self._teacher.clear()
+        self._snapshot = phase, {name: tensor.detach().clone() for name, tensor in source.state_dict().items()}
+        return phase, self._thawed(source, self._snapshot[1])
+
+    def _thawed(self, source: FlowMap, weights: dict[str, Tensor]) -> FlowMap:
+        """The teacher as a flow map."""
         if not self._teacher:
-            teacher = copy.deepcopy(source).requires_grad_(False)
-            teacher.load_state_dict(self._snapshot[1])
+            teacher = copy.deepcopy(source).requires_grad_(False).eval()
+            teacher.load_state_dict(weights)
             self._teacher.append(teacher)
         return self._teacher[0]
 

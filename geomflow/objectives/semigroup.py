@@ -12,7 +12,7 @@ Known as SplitMeanFlow (arXiv 2507.16884; random s), progressive self-distillati
 shortcut models (2410.12557; dyadic).
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
@@ -71,7 +71,7 @@ def _dyadic(batch: FlowBatch, finest: int) -> FlowBatch:
     level = (-(batch.r - batch.t).clamp(min=2.0**-finest).log2()).round()
     span = 2.0**-level
     t = ((batch.t / span).floor() * span).clamp(max=1 - span)
-    return replace(batch, t=t, r=t + span)
+    return batch.moved(t, t + span)
 
 
 def make(split: Split = "random", finest: int = 7) -> Objective:

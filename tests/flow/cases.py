@@ -19,7 +19,6 @@ STRANGERS = ["docs.examples.trigflow", *os.environ.get("GEOMFLOW_FORMULATIONS", 
 CASES: dict[str, tuple[str, dict[str, Any]]] = {name: (name, {}) for name in shelves.names("formulations") + STRANGERS}
 CASES["ddim-linear"] = "ddim", {"schedule": "linear"}
 CASES["ddim-noise"] = "ddim", {"predicts": "noise"}
-CASES["ddim-linear-noise"] = "ddim", {"schedule": "linear", "predicts": "noise"}
 
 every = pytest.mark.parametrize("name", CASES)
 

@@ -183,7 +183,7 @@ def test_start_grid_and_edm_numbers() -> None:
     assert torch.equal(FORMULATIONS["u_prediction"].start(noise), noise)
     torch.testing.assert_close(FORMULATIONS["edm"].unstart(FORMULATIONS["edm"].start(noise)), noise)
     assert FORMULATIONS["edm"].grid(4).tolist() == [0, 0.25, 0.5, 0.75, 1]
-    with pytest.raises(ValueError, match="steps must be at least 1, given 0"):
+    with pytest.raises(ValueError, match="steps must be a whole number of at least 1, given 0"):
         FORMULATIONS["edm"].grid(0)
 
 

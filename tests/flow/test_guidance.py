@@ -10,6 +10,7 @@ from torch import Tensor
 
 from geomflow import shelves
 from geomflow.flow import FlowBatch, FlowMap, Guidance, LossModule, TimePairs, sample_extrapolated
+from geomflow.flow.condition import fill
 from tests.flow.cases import bare, every, load
 from tests.flow.oracles import Gaussian, gaussian
 
@@ -83,6 +84,16 @@ def test_scale_as_an_input_is_drawn_for_every_sample() -> None:
     torch.testing.assert_close(guided.data[~dropped], wanted[~dropped])
 
 
+def test_objectives_that_move_in_time_get_the_pairs_as_drawn() -> None:
+    """A guided pair has the right state at its own time alone; elsewhere the drawn pair is on the path."""
+    batch = class_batch("edm", 8)
+    guided = Guidance(null=NULL).guide(guided_field("edm", omega=2.0), batch, torch.full_like(batch.t, 2.0))
+    moved = guided.rows(slice(4)).moved(batch.t[:4] / 2, batch.r[:4])
+    assert not torch.equal(guided.data, batch.data)
+    assert torch.equal(moved.data, batch.data[:4])
+    assert torch.equal(moved.noise, batch.noise[:4])
+
+
 @pytest.mark.parametrize("objective", ["semigroup", "eulerian", "alpha"])
 def test_training_with_guidance_reaches_network_and_objective(objective: str) -> None:
     network = shelves.load("networks", "perceptron", classes=NULL)
@@ -118,6 +129,10 @@ def test_extrapolation_at_test_time() -> None:
         (lambda: Guidance(null=0, scale=0.5), "scale must be at least 1"),
         (lambda: Guidance(null=0, scale=(3.0, 2.0)), "scale must be at least 1, or such a range"),
         (lambda: Guidance(null=0, mix=1.0), r"mix must lie in \[0, 1\), given 1"),
+        (
+            lambda: fill({"label": 0}, {"label": torch.ones(2), "part": torch.ones(2)}),
+            "null must be a mapping with 'part'",
+        ),
         (lambda: Guidance(null=0, drop=0.0), r"drop must lie in \(0, 1\)"),
         (lambda: Guidance(null=0).prepare(replace(class_batch("edm", 2), condition=None), None), "batch has none"),
         (

@@ -120,17 +120,26 @@ def test_adaptive_weight_uses_the_very_error_it_weighs(name: str) -> None:
 
 
 @every
-def test_no_nan_at_the_ends_of_the_clock(name: str) -> None:
+@pytest.mark.parametrize(
+    "objective",
+    ["semigroup", "eulerian", "lagrangian", "alpha", "consistency", "progressive", "teach-lagrangian", "teach-direct"],
+)
+def test_no_nan_at_the_ends_of_the_clock(name: str, objective: str) -> None:
     @dataclass(frozen=True)
     class Ends(TimePairs):
         """All pairs of the two ends and the middle, those with r = t first."""
+
+        warm_up: float = 0.0
+        full_span: float = 0.0
 
         def draw(self, *args: object, **options: object) -> tuple[Tensor, Tensor]:
             """Six pairs."""
             return torch.tensor([0.0, 0.5, 1.0, 0.0, 0.0, 0.5]), torch.tensor([0.0, 0.5, 1.0, 0.5, 1.0, 1.0])
 
-    loss = module(name, time_pairs=Ends())
-    value, _ = loss(points(6), generator=seeded())
+    item, _, kind = objective.replace("teach", "distillation").partition("-")
+    options = {"teacher": FlowMap(Small(), load(name)), "kind": kind} if kind else {}
+    loss = module(name, shelves.load("objectives", item, **options), time_pairs=Ends())
+    value, _ = loss(points(6), progress=0.3, generator=seeded())
     value.backward()
     assert value.isfinite()
     assert all(weight.grad is not None and weight.grad.isfinite().all() for weight in loss.parameters())

@@ -60,7 +60,7 @@ LAWS = [
     ("lagrangian", {}),
     ("alpha", {}),
     ("consistency", {}),
-    ("progressive", {}),
+    ("progressive", {"levels": 1}),
 ]
 
 
@@ -141,6 +141,7 @@ def test_networks_without_forward_mode_are_told_what_to_do(objective: str) -> No
     by_difference = shelves.load("objectives", objective, derivative="difference")(flow_map, batch, flow_map, None)
     with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
         by_jvp = shelves.load("objectives", objective)(flow_map, batch, flow_map, None)
+    torch.testing.assert_close(by_difference.prediction, by_jvp.prediction, rtol=1e-2, atol=1e-2)
     torch.testing.assert_close(by_difference.target, by_jvp.target, rtol=1e-2, atol=1e-2)
 
 
@@ -192,8 +193,10 @@ def test_progressive_teacher_is_frozen_for_a_phase_and_resumes() -> None:
         now = replace(batch, progress=progress)
         return objective(flow_map, now, flow_map, torch.Generator().manual_seed(0)).target
 
+    target(law, 0.0)
     before = target(law, 0.5)
     with torch.no_grad():
+        assert torch.equal(target(law, 1.0), before)  # measuring does not end a phase
         flow_map.network.layers[0].weight.mul_(2)
     resumed = shelves.load("objectives", "progressive", levels=3, begin=0.0)
     resumed.load_state_dict(law.state_dict())
@@ -201,6 +204,9 @@ def test_progressive_teacher_is_frozen_for_a_phase_and_resumes() -> None:
     assert torch.equal(target(resumed, 0.6), before)
     assert not torch.equal(target(law, 0.9), target(resumed, 0.6))
     assert list(law.parameters()) == []
+    fresh = shelves.load("objectives", "progressive", levels=3, begin=0.0)
+    with pytest.raises(ValueError, match="phase 2 of the progressive objective must follow phase 1, it follows -1"):
+        target(fresh, 1.0)
 
 
 def test_progressive_begins_with_euler_steps_of_the_instant() -> None:
