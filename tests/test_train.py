@@ -97,6 +97,20 @@ def test_distillation_takes_a_run_as_teacher(data, autoencoder_run, tmp_path):
         train(wrong, data, tmp_path / "other", progress=False)
 
 
+@pytest.mark.parametrize("objective", ["eulerian", "lagrangian"])
+def test_derivatives_are_taken_in_full_precision(objective, data, autoencoder_run, tmp_path):
+    """With bfloat16 networks a run stays near the float32 one: only the values, not the derivatives, lose digits."""
+    losses = []
+    for precision in ("float32", "bfloat16"):
+        config = flow_config(autoencoder_run)
+        config = replace(config, objective=Item(objective), times={"warm_up": 0.0, "full_span": 0.0})
+        config = replace(config, optimization=replace(QUICK, precision=precision, batch_size=4))
+        run = train(config, data, tmp_path / precision, progress=False)
+        losses.append([json.loads(line)["objective"] for line in (run / "log.jsonl").open()])
+    assert losses[1] == pytest.approx(losses[0], rel=0.05)
+    assert losses[1] != losses[0]
+
+
 def test_errors_are_weighed_as_the_configuration_says(data, autoencoder_run, tmp_path):
     """With p = 1 and a tiny floor every sample's loss is one; an unknown setting is refused."""
     config = replace(flow_config(autoencoder_run), weight={"adaptive_power": 1.0, "adaptive_floor": 1e-9})
