@@ -70,8 +70,8 @@ def pairs(toy: str) -> list[tuple[str, str]]:
 
 
 def longer() -> list[Cell]:
-    """The combinations recommended, with eight times the samples."""
-    best = [("u_prediction", "semigroup"), ("edm", "semigroup")]
+    """The combinations recommended, with ten times the samples."""
+    best = [("u_prediction", "semigroup"), ("edm", "semigroup"), ("u_prediction", "lagrangian")]
     return [Cell("checkerboard", *pair, seed, steps=8000, batch=512) for pair in best for seed in SEEDS]
 
 
