@@ -20,7 +20,7 @@ OBJECTIVES: dict[str, tuple[str, dict[str, Any]]] = {
     "semigroup": ("semigroup", {}),
     "alpha": ("alpha", {}),
     "consistency": ("consistency", {}),
-    "progressive": ("progressive", {}),
+    "progressive": ("progressive", {"levels": 1}),
     "eulerian": ("eulerian", {}),
     "eulerian, predicted tangent": ("eulerian", {"tangent": "predicted"}),
     "eulerian, central difference": ("eulerian", {"derivative": "difference"}),
