@@ -6,7 +6,7 @@ forward pass; a central difference costs two more network calls, is accurate to 
 through any network.
 """
 
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -20,16 +20,6 @@ STEP = 5e-3
 """Clock time of a central difference: the error of order STEP^2 meets float32's rounding, about 1e-7 / STEP."""
 
 Field = Float[Tensor, " batch *shape"]
-
-
-def check_derivative(method: str) -> None:
-    """Refuses an unknown way of differentiating.
-
-    Raises:
-        ValueError: neither ``jvp`` nor ``difference``.
-    """
-    if method not in get_args(Derivative):
-        raise ValueError(f"derivative must be one of {get_args(Derivative)}, given {method!r}")
 
 
 def along_flow(

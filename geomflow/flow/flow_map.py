@@ -185,10 +185,7 @@ class FlowMap(nn.Module):
         Raises:
             ValueError: steps below 1.
         """
-        start, step = self.formulation.start(noise), ode_step(self, method)
-        return walk(
-            step, start, self._grid(steps), condition, progress, last=euler(self) if method == "heun" else None
-        )[-1]
+        return self._follow(method, self.formulation.start(noise), self._grid(steps), condition, progress)
 
     def integrate(
         self,
@@ -206,8 +203,7 @@ class FlowMap(nn.Module):
         """
         start, end, total = on_clock(t, x, "t"), on_clock(r, x, "r"), checked_steps(steps)
         grid = [torch.lerp(start, end, step / total) for step in range(total + 1)]
-        last = euler(self) if method == "heun" else None
-        return walk(ode_step(self, method), x, grid, condition, last=last)[-1]
+        return self._follow(method, x, grid, condition)
 
     @torch.no_grad()
     def invert(
@@ -230,8 +226,14 @@ class FlowMap(nn.Module):
         grid = self._grid(steps)[::-1]
         if self.formulation.predicts == "data" and self.formulation.ends_clean:
             grid[0] = ALMOST_CLEAN
+        return self.formulation.unstart(self._follow(method, data, grid, condition, progress))
+
+    def _follow(
+        self, method: Method, x: Tensor, grid: Sequence[Clock], condition: Any, progress: Progress | None = None
+    ) -> Float[Tensor, " batch *shape"]:
+        """The state at the end of a grid; Heun's last step is Euler's, which asks for no field at the end."""
         last = euler(self) if method == "heun" else None
-        return self.formulation.unstart(walk(ode_step(self, method), data, grid, condition, progress, last)[-1])
+        return walk(ode_step(self, method), x, grid, condition, progress, last)[-1]
 
     def _grid(self, steps: int) -> list[float]:
         """The formulation's grid as numbers."""

@@ -7,12 +7,13 @@ first instants only, then jumps whose maximal span grows to the whole clock.
 """
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from geomflow.flow.choice import check_choice
 from geomflow.flow.path import Path
 from geomflow.flow.random import normal, uniform
 
@@ -52,8 +53,7 @@ class TimePairs:
         for name in ("instantaneous_share", "widest_share", "warm_up", "full_span"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must lie in [0, 1], given {getattr(self, name)}")
-        if self.marginal not in get_args(Marginal):
-            raise ValueError(f"marginal must be one of {get_args(Marginal)}, given {self.marginal!r}")
+        check_choice("marginal", self.marginal, Marginal)
         if self.warm_up > self.full_span:
             raise ValueError(f"warm_up must not exceed full_span, given {self.warm_up} > {self.full_span}")
 

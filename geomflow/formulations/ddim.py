@@ -8,13 +8,15 @@ prediction is a poor one-step map by construction: at pure noise its error is mu
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from geomflow.flow.formulation import DataWeight, Formulation, Identity
+from geomflow.flow.choice import check_choice
+from geomflow.flow.formulation import Formulation
+from geomflow.flow.preconditioner import DataWeight, Identity
 
 Schedule = Literal["cosine", "linear"]
 
@@ -133,8 +135,7 @@ def make(schedule: Schedule = "cosine", predicts: Literal["data", "noise"] = "da
     Raises:
         ValueError: another schedule or prediction.
     """
-    if schedule not in get_args(Schedule):
-        raise ValueError(f"schedule must be one of {get_args(Schedule)}, given {schedule!r}")
+    check_choice("schedule", schedule, Schedule)
     if predicts not in ("data", "noise"):
         raise ValueError(f"predicts must be 'data' or 'noise', given {predicts!r}")
     path = CosinePath() if schedule == "cosine" else LinearBetaPath()

@@ -6,8 +6,9 @@ preconditioner depends on the time of departure only: behind it the network's id
 every r.
 """
 
-from geomflow.flow.formulation import Formulation, Karras
+from geomflow.flow.formulation import Formulation
 from geomflow.flow.path import KarrasPath
+from geomflow.flow.preconditioner import Karras
 
 
 def make(

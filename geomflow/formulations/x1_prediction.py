@@ -5,8 +5,9 @@ reached at r, and a jump to clean data is the network's output itself. At r = t 
 for a network (arXiv 2210.02747; the x1-prediction of cumulative flow maps, 2605.03623).
 """
 
-from geomflow.flow.formulation import DataWeight, Formulation
+from geomflow.flow.formulation import Formulation
 from geomflow.flow.path import LinearPath
+from geomflow.flow.preconditioner import DataWeight
 
 
 def make() -> Formulation:

@@ -122,28 +122,35 @@ def eulerian_height(
     return gain / (formulation.rates(t)[0] * kept.clamp(min=1))
 
 
-@torch.no_grad()
-def two_part_field(
+def semigroup_regression(
     flow_map: FlowMap,
-    x: Field,
+    target_map: FlowMap,
     batch: FlowBatch,
     s: Float[Tensor, " batch"],
     instants: Tensor | None = None,
-) -> Field:
-    """Cumulative field of the jumps t -> s -> r from x, without gradients.
+) -> Regression:
+    """m(x_t, t, r) against the average of the jumps t -> s -> r, held constant.
 
     Args:
-        flow_map: makes both jumps.
-        x: states at t.
+        flow_map: what is trained.
+        target_map: makes both jumps.
         batch: the jumps.
         s: where they are broken.
         instants: rows whose jumps hold the instantaneous field instead (Euler steps); none by default.
     """
-    first_to, second_to = s, batch.r
-    if instants is not None:
-        first_to, second_to = torch.where(instants, batch.t, s), torch.where(instants, s, batch.r)
-    first = flow_map.cumulative_field(x, batch.t, first_to, batch.condition)
-    between = flow_map.formulation.jump(first, x, batch.t, s)
-    second = flow_map.cumulative_field(between, s, second_to, batch.condition)
-    lam = per_sample(flow_map.formulation.lam(batch.t, s, batch.r), x)
-    return (1 - lam) * first + lam * second
+    formulation, t, r, condition = flow_map.formulation, batch.t, batch.r, batch.condition
+    x = formulation.x_t(batch.data, batch.noise, t)
+    first_to, second_to = (s, r) if instants is None else (torch.where(instants, t, s), torch.where(instants, s, r))
+    with torch.no_grad():
+        first = target_map.cumulative_field(x, t, first_to, condition)
+        between = formulation.jump(first, x, t, s)
+        second = target_map.cumulative_field(between, s, second_to, condition)
+    lam = per_sample(formulation.lam(t, s, r), x)
+    prediction = flow_map.cumulative_field(x, t, r, condition)
+    return Regression(prediction, (1 - lam) * first + lam * second, formulation.preconditioner.weight(t))
+
+
+def dyadic(batch: FlowBatch, span: Float[Tensor, " batch"]) -> FlowBatch:
+    """The batch with each [t, r] replaced by the interval [j, j + 1] span that holds t; spans are powers of two."""
+    t = ((batch.t / span).floor() * span).clamp(max=1 - span)
+    return batch.moved(t, t + span)

@@ -7,14 +7,15 @@ teacher's own solution. A teacher is a flow map (its instantaneous field is used
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from geomflow.flow.derivative import Derivative, check_derivative
+from geomflow.flow.choice import check_choice
+from geomflow.flow.derivative import Derivative
 from geomflow.flow.flow_map import FlowMap
-from geomflow.flow.formulation import Formulation
+from geomflow.flow.formulation import Formulation, checked_steps
 from geomflow.flow.objective import FlowBatch, Objective, Regression
 from geomflow.objectives._identities import Field, eulerian_regression, lagrangian_regression
 
@@ -41,13 +42,11 @@ class Distillation:
 
     def __post_init__(self) -> None:
         """Checks the options."""
-        if self.kind not in get_args(Kind):
-            raise ValueError(f"kind must be one of {get_args(Kind)}, given {self.kind!r}")
+        check_choice("kind", self.kind, Kind)
         if not callable(self.teacher):
             raise TypeError(f"teacher must be a FlowMap or a velocity (x, t) -> dx/dt, given {self.teacher!r}")
-        if self.steps < 1:
-            raise ValueError(f"steps must be at least 1, given {self.steps}")
-        check_derivative(self.derivative)
+        checked_steps(self.steps)
+        check_choice("derivative", self.derivative, Derivative)
 
     def __call__(
         self, flow_map: FlowMap, batch: FlowBatch, target_map: FlowMap, generator: torch.Generator | None

@@ -7,11 +7,12 @@ step. ``_identities.py`` derives the target; the default one keeps its noise bou
 """
 
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 
-from geomflow.flow.derivative import Derivative, check_derivative
+from geomflow.flow.choice import check_choice
+from geomflow.flow.derivative import Derivative
 from geomflow.flow.flow_map import FlowMap
 from geomflow.flow.objective import FlowBatch, Objective, Regression
 from geomflow.objectives._identities import eulerian_regression
@@ -39,12 +40,11 @@ class Eulerian:
 
     def __post_init__(self) -> None:
         """Checks the options."""
-        for name, known in (("target", get_args(Target)), ("tangent", get_args(Tangent))):
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name} must be one of {known}, given {getattr(self, name)!r}")
+        check_choice("target", self.target, Target)
+        check_choice("tangent", self.tangent, Tangent)
         if not self.cap > 0:
             raise ValueError(f"cap must be positive, given {self.cap}")
-        check_derivative(self.derivative)
+        check_choice("derivative", self.derivative, Derivative)
 
     def __call__(
         self, flow_map: FlowMap, batch: FlowBatch, target_map: FlowMap, generator: torch.Generator | None

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import torch
 
-from geomflow.flow.derivative import Derivative, check_derivative
+from geomflow.flow.choice import check_choice
+from geomflow.flow.derivative import Derivative
 from geomflow.flow.flow_map import FlowMap
 from geomflow.flow.objective import FlowBatch, Objective, Regression
 from geomflow.objectives._identities import Field, lagrangian_regression
@@ -27,7 +28,7 @@ class Lagrangian:
 
     def __post_init__(self) -> None:
         """Checks the option."""
-        check_derivative(self.derivative)
+        check_choice("derivative", self.derivative, Derivative)
 
     def __call__(
         self, flow_map: FlowMap, batch: FlowBatch, target_map: FlowMap, generator: torch.Generator | None

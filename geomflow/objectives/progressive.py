@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from geomflow.flow.flow_map import FlowMap
 from geomflow.flow.objective import FlowBatch, Objective, Regression
 from geomflow.flow.random import uniform
-from geomflow.objectives._identities import two_part_field
+from geomflow.objectives._identities import dyadic, semigroup_regression
 
 
 class Progressive(nn.Module):
@@ -54,19 +54,14 @@ class Progressive(nn.Module):
         """
         phase, teacher = self._frozen(self.phase(batch.progress), target_map)
         batch, finest = self._snap(batch, phase, generator)
-        x = flow_map.formulation.x_t(batch.data, batch.noise, batch.t)
-        target = two_part_field(teacher, x, batch, (batch.t + batch.r) / 2, instants=finest)
-        weight = flow_map.formulation.preconditioner.weight(batch.t)
-        return Regression(flow_map.cumulative_field(x, batch.t, batch.r, batch.condition), target, weight)
+        return semigroup_regression(flow_map, teacher, batch, (batch.t + batch.r) / 2, instants=finest)
 
     def _snap(self, batch: FlowBatch, phase: int, generator: torch.Generator | None) -> tuple[FlowBatch, Tensor]:
         """Jumps moved to the dyadic interval of their row's phase, and which rows are of the first phase."""
         share = uniform(len(batch.t), generator, batch.t.dtype, batch.t.device)
         rehearsed = (2 * share * phase).floor().clamp(max=max(phase - 1, 0))
         learned = torch.where(share < 0.5, rehearsed, phase)
-        span = 2.0 ** (learned + 1 - self.levels)
-        t = ((batch.t / span).floor() * span).clamp(max=1 - span)
-        return batch.moved(t, t + span), learned == 0
+        return dyadic(batch, 2.0 ** (learned + 1 - self.levels)), learned == 0
 
     def _frozen(self, phase: int, source: FlowMap) -> tuple[int, FlowMap]:
         """Phase and teacher, which is copied from ``source`` when training enters the phase, never when measuring."""

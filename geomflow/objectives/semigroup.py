@@ -13,16 +13,17 @@ shortcut models (2410.12557; dyadic).
 """
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from geomflow.flow.choice import check_choice
 from geomflow.flow.flow_map import FlowMap
 from geomflow.flow.objective import FlowBatch, Objective, Regression
 from geomflow.flow.random import uniform
-from geomflow.objectives._identities import two_part_field
+from geomflow.objectives._identities import dyadic, semigroup_regression
 
 Split = Literal["random", "midpoint", "dyadic"]
 
@@ -42,8 +43,7 @@ class Semigroup:
 
     def __post_init__(self) -> None:
         """Checks the options."""
-        if self.split not in get_args(Split):
-            raise ValueError(f"split must be one of {get_args(Split)}, given {self.split!r}")
+        check_choice("split", self.split, Split)
         if self.finest < 0:
             raise ValueError(f"finest must not be negative, given {self.finest}")
 
@@ -52,11 +52,8 @@ class Semigroup:
     ) -> Regression:
         """m(x_t, t, r) against the average of its parts."""
         if self.split == "dyadic":
-            batch = _dyadic(batch, self.finest)
-        x = flow_map.formulation.x_t(batch.data, batch.noise, batch.t)
-        target = two_part_field(target_map, x, batch, self._between(batch, generator))
-        weight = flow_map.formulation.preconditioner.weight(batch.t)
-        return Regression(flow_map.cumulative_field(x, batch.t, batch.r, batch.condition), target, weight)
+            batch = dyadic(batch, self._nearest_span(batch))
+        return semigroup_regression(flow_map, target_map, batch, self._between(batch, generator))
 
     def _between(self, batch: FlowBatch, generator: torch.Generator | None) -> Float[Tensor, " batch"]:
         """The time s at which each jump is broken."""
@@ -65,13 +62,9 @@ class Semigroup:
         share = uniform(len(batch.t), generator, batch.t.dtype, batch.t.device)
         return torch.lerp(batch.t, batch.r, share)
 
-
-def _dyadic(batch: FlowBatch, finest: int) -> FlowBatch:
-    """The batch with each [t, r] replaced by a dyadic interval of nearly its length, the one that holds its start."""
-    level = (-(batch.r - batch.t).clamp(min=2.0**-finest).log2()).round()
-    span = 2.0**-level
-    t = ((batch.t / span).floor() * span).clamp(max=1 - span)
-    return batch.moved(t, t + span)
+    def _nearest_span(self, batch: FlowBatch) -> Float[Tensor, " batch"]:
+        """The dyadic length nearest, in its logarithm, to that of each jump."""
+        return 2.0 ** (batch.r - batch.t).clamp(min=2.0**-self.finest).log2().round()
 
 
 def make(split: Split = "random", finest: int = 7) -> Objective:
