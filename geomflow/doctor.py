@@ -50,14 +50,14 @@ def _torch_devices() -> str:
 
 
 def _warp_devices() -> str:
-    from geomflow.geometry.warp_runtime import wp
+    from geomflow.warp_runtime import wp
 
     return f"warp devices: {', '.join(str(device) for device in wp.get_devices())}"
 
 
 def _kernels() -> list[str]:
     """Ask every device for a distance whose answer is known."""
-    from geomflow.geometry.warp_runtime import wp
+    from geomflow.warp_runtime import wp
 
     return [*(_kernel(str(device)) for device in wp.get_devices()), *([] if wp.is_cuda_available() else [NO_CUDA])]
 

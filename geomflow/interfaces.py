@@ -1,7 +1,7 @@
 """The joints of the house on one page: what the items of each shelf promise to each other."""
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -48,13 +48,22 @@ class Posterior(Protocol):
 
 @runtime_checkable
 class Encoder(Protocol):
-    """Shape to latent."""
+    """Shape to latent.
 
+    Attributes:
+        reads: Which view of a shape `encode` takes, and a training batch names it by: `grid`, truncated signed
+            distances at the nodes of a grid over [-1, 1]^3 (batch, x, y, z), or `surface`, points and unit normals on
+            the surface (batch, points, 6). An encoder that reads `surface` has an attribute `points`, how many it wants.
+        resolution: Samples per axis of the grid that the encoder reads, or that its latents are as fine as.
+        latent_shape: Shape of one latent.
+    """
+
+    reads: Literal["grid", "surface"]
     resolution: int
     latent_shape: Sequence[int]
 
-    def encode(self, grid: Float[Tensor, "batch x y z"]) -> Posterior:
-        """Return the latent's distribution for signed distances on a grid."""
+    def encode(self, shape: Tensor) -> Posterior:
+        """Return the latent's distribution for a batch of what the encoder reads."""
         ...
 
 

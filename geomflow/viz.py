@@ -14,7 +14,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw
 
 from geomflow.files import write_atomically
-from geomflow.geometry.warp_runtime import wp
+from geomflow.warp_runtime import wp
 
 Rgb = tuple[float, float, float]
 Picture = UInt8[np.ndarray, "height width 3"]

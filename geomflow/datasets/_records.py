@@ -1,11 +1,17 @@
-"""Reading a record that must have a grid: shared by the datasets made of records."""
+"""Reading a record's views, grid and surface, and reflecting them: shared by the datasets made of records."""
 
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from geomflow.errors import RecordError
 from geomflow.records import ShapeRecord, load_record
+
+SURFACE = ("surface_points", "surface_normals")
+
+REFLECTION = torch.tensor([-1.0, 1.0, 1.0, -1.0, 1.0, 1.0])
+"""Factors that reflect a row of point and normal in x."""
 
 
 def load_with_grid(file: Path, names: tuple[str, ...] = ()) -> tuple[np.ndarray, ShapeRecord]:
@@ -18,3 +24,14 @@ def load_with_grid(file: Path, names: tuple[str, ...] = ()) -> tuple[np.ndarray,
     if record.sdf_grid is None:
         raise RecordError(f"{file}: has no sdf_grid; prepare the dataset with a resolution above 0")
     return record.sdf_grid, record
+
+
+def surface_of(file: Path, record: ShapeRecord, count: int) -> np.ndarray:
+    """Return the first `count` surface points of a record with their normals (count, 6); they are in random order.
+
+    Raises:
+        RecordError: The record has fewer.
+    """
+    if len(record.surface_points) < count:
+        raise RecordError(f"{file}: has {len(record.surface_points)} surface points, and {count} are wanted")
+    return np.concatenate([record.surface_points[:count], record.surface_normals[:count]], axis=1).astype(np.float32)

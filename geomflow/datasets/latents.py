@@ -7,8 +7,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from geomflow.datasets._records import load_with_grid
+from geomflow.datasets._records import REFLECTION, SURFACE, load_with_grid, surface_of
 from geomflow.prep.manifest import record_files
+from geomflow.records import load_record
 
 
 class Latents:
@@ -37,13 +38,13 @@ def make(folder: str, autoencoder: nn.Module, scale: nn.Module, split: str = "tr
 
     Args:
         folder: Dataset folder.
-        autoencoder: Trained encoder; it is only read.
+        autoencoder: Trained encoder of grids or surfaces; it is only used.
         scale: Fitted here to the latents: mean and spread per channel, that of the posteriors included.
         split: Subset to read.
         mirror: Whether each shape's reflection in x is a shape of its own.
 
     Raises:
-        RecordError: No such dataset or split, or records without a grid.
+        RecordError: No such dataset or split, or records without what the encoder reads.
     """
     posteriors = [_encode(file, autoencoder, mirror) for file in record_files(folder, split)]
     mean, log_variance = (torch.cat(parts) for parts in zip(*posteriors, strict=True))
@@ -53,8 +54,22 @@ def make(folder: str, autoencoder: nn.Module, scale: nn.Module, split: str = "tr
 
 @torch.no_grad()
 def _encode(file: Path, autoencoder: nn.Module, mirror: bool) -> tuple[Tensor, Tensor]:
-    """Posterior mean and log-variance of one record's grid and, if asked for, of its reflection."""
-    values, _ = load_with_grid(file)
-    grid = torch.from_numpy(values.astype(np.float32))[None]
-    posterior = autoencoder.encode(torch.cat([grid, grid.flip(1)]) if mirror else grid)  # pyright: ignore
+    """Posterior mean and log-variance of one record's shape and, if asked for, of its reflection."""
+    both = _VIEWS[str(autoencoder.reads)](file, autoencoder)
+    posterior = autoencoder.encode(both if mirror else both[:1])  # pyright: ignore[reportCallIssue]
     return posterior.mean, posterior.log_variance
+
+
+def _grids(file: Path, _autoencoder: nn.Module) -> Float[Tensor, "2 x y z"]:
+    """A record's grid and its reflection."""
+    grid = torch.from_numpy(load_with_grid(file)[0].astype(np.float32))
+    return torch.stack([grid, grid.flip(0)])
+
+
+def _surfaces(file: Path, autoencoder: nn.Module) -> Float[Tensor, "2 n 6"]:
+    """As many of a record's surface points as the encoder wants, and their reflection."""
+    surface = torch.from_numpy(surface_of(file, load_record(file, SURFACE), int(autoencoder.points)))  # pyright: ignore
+    return torch.stack([surface, surface * REFLECTION])
+
+
+_VIEWS = {"grid": _grids, "surface": _surfaces}

@@ -1,4 +1,4 @@
-"""SDF samples: a grid to encode, and exact distances at random points to compare the decoder with."""
+"""SDF samples: a grid or surface points to encode, and exact distances at random points to compare the decoder with."""
 
 from pathlib import Path
 
@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from geomflow.datasets._records import load_with_grid
+from geomflow.datasets._records import REFLECTION, SURFACE, load_with_grid, surface_of
 from geomflow.prep.manifest import record_files
-from geomflow.records import ShapeRecord
+from geomflow.records import ShapeRecord, load_record
 
 NEEDED = ("near_points", "near_sdf", "near_confidence", "vol_points", "vol_sdf", "vol_confidence")
 
@@ -24,6 +24,8 @@ class SdfSamples:
         points: Samples per shape and batch, two thirds near the surface.
         mirror: Whether shapes are reflected in x half of the time.
         shift: Most voxels by which a shape is moved along each axis; what leaves the cube is cut off.
+        surfaces: Pool of surface points with normals, None if nobody reads them; they may leave the cube.
+        surface: Surface points per shape and batch.
     """
 
     def __init__(
@@ -34,16 +36,21 @@ class SdfSamples:
         points: int,
         mirror: bool,
         shift: int,
+        surfaces: Float[Tensor, "shapes n 6"] | None = None,
+        surface: int = 0,
     ) -> None:
-        self.grids, self.near, self.volume = grids, near, volume
-        self.points, self.mirror, self.shift = points, mirror, shift
+        self.grids, self.near, self.volume, self.surfaces = grids, near, volume, surfaces
+        self.points, self.mirror, self.shift, self.surface = points, mirror, shift, surface
 
     def __len__(self) -> int:
         """Return the number of shapes."""
         return len(self.grids)
 
     def batch(self, indices: Int[Tensor, " batch"], generator: torch.Generator) -> dict[str, Tensor]:
-        """Return `grid` (batch, x, y, z), `points` (batch, n, 3), `sdf` and `confidence` (batch, n)."""
+        """Return `grid` (batch, x, y, z), `points` (batch, n, 3), `sdf` and `confidence` (batch, n).
+
+        If surface points are wanted there is also `surface` (batch, m, 6), moved as the grid is.
+        """
         volume = self.points // 3
         samples = torch.cat(
             [
@@ -53,20 +60,33 @@ class SdfSamples:
             dim=1,
         ).float()
         grid = self.grids[indices].float()
+        surface = torch.zeros(len(indices), 0, 6)
+        if self.surfaces is not None:
+            surface = _draw(self.surfaces, indices, self.surface, generator)
         if self.mirror:
             flip = torch.rand(len(indices), generator=generator) < 0.5
             grid[flip] = grid[flip].flip(1)
             samples[flip, :, 0] *= -1
+            surface[flip] *= REFLECTION
         if self.shift:
             offset = torch.randint(-self.shift, self.shift + 1, (len(indices), 3), generator=generator)
             grid = torch.stack([_moved(one, by.tolist()) for one, by in zip(grid, offset, strict=True)])
-            samples[..., :3] += offset[:, None] * (2 / (grid.shape[1] - 1))
+            moved = offset[:, None] * (2 / (grid.shape[1] - 1))
+            samples[..., :3] += moved
+            surface[..., :3] += moved
             samples[..., 4] *= (samples[..., :3].abs() <= 1).all(-1)
-        return {"grid": grid, "points": samples[..., :3], "sdf": samples[..., 3], "confidence": samples[..., 4]}
+        batch = {"grid": grid, "points": samples[..., :3], "sdf": samples[..., 3], "confidence": samples[..., 4]}
+        return batch if self.surfaces is None else {**batch, "surface": surface}
 
 
 def make(
-    folder: str, split: str = "train", points: int = 3072, pool: int = 20_000, mirror: bool = True, shift: int = 4
+    folder: str,
+    split: str = "train",
+    points: int = 3072,
+    pool: int = 20_000,
+    mirror: bool = True,
+    shift: int = 4,
+    surface: int = 0,
 ) -> SdfSamples:
     """Return the SDF samples of a dataset folder made by `geomflow prep`.
 
@@ -77,18 +97,27 @@ def make(
         pool: Samples per shape and kind that are kept in memory.
         mirror: Whether shapes are reflected in x half of the time.
         shift: Most voxels by which a shape is moved along each axis.
+        surface: Surface points with normals per shape and batch; where none is asked for, what the encoder wants.
 
     Raises:
         RecordError: No such dataset or split, or records without a grid.
     """
-    loaded = [_arrays(file, pool) for file in record_files(folder, split)]
+    files = record_files(folder, split)
+    loaded = [_arrays(file, pool) for file in files]
     grids, near, volume = (torch.from_numpy(np.stack(arrays)) for arrays in zip(*loaded, strict=True))
-    return SdfSamples(grids, near, volume, points, mirror, shift)
+    return SdfSamples(grids, near, volume, points, mirror, shift, _surfaces(files, pool) if surface else None, surface)
 
 
 def _arrays(file: Path, pool: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     grid, record = load_with_grid(file, NEEDED)
     return grid, _pool(record, "near", pool), _pool(record, "vol", pool)
+
+
+def _surfaces(files: list[Path], pool: int) -> Tensor:
+    """Surface points with normals of all records, as many as every one of them has (shapes, n, 6)."""
+    records = [load_record(file, SURFACE) for file in files]
+    count = min(pool, *(len(record.surface_points) for record in records))
+    return torch.from_numpy(np.stack([surface_of(*pair, count) for pair in zip(files, records, strict=True)]))
 
 
 def _pool(record: ShapeRecord, kind: str, pool: int) -> np.ndarray:

@@ -4,6 +4,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from geomflow.errors import ConfigError
+
 
 class ReconstructionLoss(nn.Module):
     """Mean absolute error of the truncated distance, in units of the band, plus the latent's divergence.
@@ -23,9 +25,13 @@ class ReconstructionLoss(nn.Module):
     def forward(
         self, batch: dict[str, Tensor], progress: float, generator: torch.Generator
     ) -> tuple[Float[Tensor, ""], dict[str, float]]:
-        """Return the loss of a batch with `grid`, `points`, `sdf` and `confidence`, and its parts for the log."""
+        """Return the loss of a batch with what the encoder reads, `points`, `sdf` and `confidence`, and its parts.
+
+        Raises:
+            ConfigError: The batch does not hold what the encoder reads.
+        """
         model = self.autoencoder
-        posterior = model.encode(batch["grid"])  # pyright: ignore[reportCallIssue]
+        posterior = model.encode(_reading(batch, str(model.reads)))  # pyright: ignore[reportCallIssue]
         features = model.decode(posterior.sample(generator))  # pyright: ignore[reportCallIssue]
         predicted = model.sdf(features, batch["points"])  # pyright: ignore[reportCallIssue]
         sure = (batch["confidence"] >= 0.5).float()
@@ -34,3 +40,10 @@ class ReconstructionLoss(nn.Module):
         divergence = posterior.divergence()
         logs = {"error": float(error.detach()), "divergence": float(divergence.detach())}
         return error + self.divergence_weight * divergence, logs
+
+
+def _reading(batch: dict[str, Tensor], name: str) -> Tensor:
+    """The part of a batch that the encoder reads."""
+    if name not in batch:
+        raise ConfigError(f"the encoder reads {name!r}, and the dataset's batches hold only {', '.join(batch)}")
+    return batch[name]

@@ -5,7 +5,7 @@ from typing import Any, cast, no_type_check
 import numpy as np
 from jaxtyping import Float, Integer, Shaped
 
-from geomflow.geometry.warp_runtime import wp
+from geomflow.warp_runtime import wp
 
 
 class Bvh:

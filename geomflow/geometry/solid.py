@@ -9,7 +9,7 @@ from jaxtyping import Integer, Shaped
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from geomflow.geometry.warp_runtime import wp
+from geomflow.warp_runtime import wp
 from geomflow.geometry.winding import winding_number
 
 

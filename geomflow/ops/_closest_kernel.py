@@ -1,0 +1,107 @@
+"""Warp's part of the closest face: its tree of boxes over triangles, and another over segments."""
+
+import contextlib
+from typing import Any, no_type_check
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from geomflow.ops.launch import array, launch, vectors
+from geomflow.warp_runtime import wp
+
+REACH = 1e18
+"""Farthest that a closest face may be: its square fits float32."""
+
+
+def search(
+    points: Float[Tensor, "p 3"],
+    vertices: Float[Tensor, "v 3"],
+    faces: Int[Tensor, "f 3"],
+    segments: Float[Tensor, "s 2 3"],
+) -> Int[Tensor, " p"]:
+    """Return the face, or F + the segment, closest to each point; there must be at least one of either.
+
+    Args:
+        points: Finite points (P, 3), float32, with coordinates up to 1e15.
+        vertices: Corners of the faces, about unit size (V, 3).
+        faces: Rows of `vertices` (F, 3), int32, each a triangle with an area.
+        segments: Ends (S, 2, 3).
+    """
+    distance = points.new_full((len(points),), torch.inf)
+    face = torch.zeros(len(points), dtype=torch.int32, device=points.device)
+    results = [vectors(points), array(distance), array(face)]
+    with _stream(points.device):
+        trees = [_search_faces(vertices, faces, results), _search_segments(segments, len(faces), results)]
+        if points.is_cuda:
+            torch.cuda.current_stream(points.device).synchronize()
+        del trees
+    return face.long()
+
+
+def _search_faces(vertices: Float[Tensor, "v 3"], faces: Int[Tensor, "f 3"], results: list[Any]) -> Any:
+    """Fill in the closest face; returns the tree, which must outlive the launch."""
+    if not len(faces):
+        return None
+    mesh = wp.Mesh(vectors(vertices), array(faces.flatten()))
+    launch(nearest_face, len(results[0]), [mesh.id, *results], faces.device)
+    return mesh
+
+
+def _search_segments(segments: Float[Tensor, "s 2 3"], before: int, results: list[Any]) -> Any:
+    """Fill in a segment where it is closer still; returns the tree, which must outlive the launch."""
+    if not len(segments):
+        return None
+    tree = wp.Bvh(vectors(segments.amin(1)), vectors(segments.amax(1)))
+    launch(nearer_segment, len(results[0]), [tree.id, vectors(segments), before, *results], segments.device)
+    return tree
+
+
+def _stream(device: torch.device) -> Any:
+    """Warp on torch's current stream, where there are streams."""
+    return wp.ScopedStream(wp.stream_from_torch(device)) if device.type == "cuda" else contextlib.nullcontext()
+
+
+@wp.kernel(enable_backward=False)
+@no_type_check
+def nearest_face(
+    first: wp.int32,
+    mesh: wp.uint64,
+    points: wp.array(dtype=wp.vec3),
+    distance: wp.array(dtype=wp.float32),
+    face: wp.array(dtype=wp.int32),
+):
+    """The face nearest to each point and its distance."""
+    i = first + wp.tid()
+    query = wp.mesh_query_point_no_sign(mesh, points[i], wp.static(REACH))
+    if query.result:
+        distance[i] = wp.length(points[i] - wp.mesh_eval_position(mesh, query.face, query.u, query.v))
+        face[i] = query.face
+
+
+@wp.kernel(enable_backward=False)
+@no_type_check
+def nearer_segment(
+    first: wp.int32,
+    tree: wp.uint64,
+    ends: wp.array2d(dtype=wp.vec3),
+    before: wp.int32,
+    points: wp.array(dtype=wp.vec3),
+    distance: wp.array(dtype=wp.float32),
+    face: wp.array(dtype=wp.int32),
+):
+    """The segment nearest to each point, numbered from `before` on, where it is nearer than what has been found."""
+    i = first + wp.tid()
+    best = distance[i]
+    around = wp.vec3(best, best, best)
+    query = wp.bvh_query_aabb(tree, points[i] - around, points[i] + around)
+    s = wp.int32(0)
+    while wp.bvh_query_next(query, s):
+        edge = ends[s, 1] - ends[s, 0]
+        start = points[i] - ends[s, 0]
+        along = wp.dot(start, edge) / wp.max(wp.dot(edge, edge), 1.0e-37)
+        d = wp.length(start - wp.clamp(along, 0.0, 1.0) * edge)
+        if d < best:
+            best = d
+            face[i] = before + s
+    distance[i] = best

@@ -1,0 +1,76 @@
+"""Launches of Warp kernels over torch tensors: threads for rows on the CPU, torch's current stream on CUDA."""
+
+import functools
+import math
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from geomflow.warp_runtime import wp
+
+CHUNK = 256
+"""Fewest rows worth a launch of their own on the CPU: about ten times what the launch costs."""
+
+MOST_POINTS = (2**31 - 1) // 12
+"""Points of a cloud whose bytes 32 bits can count."""
+
+
+def vectors(points: Tensor) -> Any:
+    """Return float32 points (..., 3) as a Warp array of vectors that shares their memory.
+
+    Raises:
+        ValueError: A cloud has more points than Warp's 32-bit strides can step over.
+    """
+    if points.shape[-2] > MOST_POINTS:
+        raise ValueError(f"Warp's kernels take at most {MOST_POINTS} points per cloud, given {points.shape[-2]}")
+    return wp.from_torch(points.contiguous(), dtype=wp.vec3, requires_grad=False)
+
+
+def array(values: Tensor) -> Any:
+    """Return a tensor as a Warp array that shares its memory."""
+    return wp.from_torch(values.contiguous(), requires_grad=False)
+
+
+def launch(kernel: Any, rows: int, inputs: list[Any], device: torch.device, block: int = 1) -> None:
+    """Launch a kernel over rows; its first argument is the row that its thread 0 works on.
+
+    A Warp launch on the CPU is one thread and lets go of Python's lock, so the rows are cut into chunks for a pool of
+    as many threads as torch uses.
+
+    Args:
+        kernel: Kernel that takes `first` and then `inputs`.
+        rows: Rows, or blocks of rows where `block` is more than 1.
+        inputs: Warp arrays and numbers.
+        device: The tensors' device.
+        block: Threads that share each row; on the CPU one, unless `wp.config.enable_cpu_blocks` is set.
+    """
+    start = functools.partial(_start, kernel, inputs=inputs, device=device, block=block)
+    if device.type == "cuda":
+        return start(0, rows)
+    kernel.module.load(wp.get_device("cpu"), _block(block))
+    threads = torch.get_num_threads()
+    step = max(1 if block > 1 else CHUNK, math.ceil(rows / (4 * threads)))
+    if threads == 1 or step >= rows:
+        return start(0, rows)
+    list(_pool(threads).map(start, *zip(*((at, min(step, rows - at)) for at in range(0, rows, step)), strict=True)))
+    return None
+
+
+def _start(kernel: Any, first: int, rows: int, inputs: list[Any], device: torch.device, block: int) -> None:
+    where = {"device": str(device), "stream": wp.stream_from_torch(device) if device.type == "cuda" else None}
+    if block == 1:
+        wp.launch(kernel, rows, [first, *inputs], **where)
+    else:
+        wp.launch_tiled(kernel, dim=[rows], inputs=[first, *inputs], block_dim=block, **where)
+
+
+def _block(block: int) -> int:
+    """Threads per block on the CPU."""
+    return block if wp.config.enable_cpu_blocks else 1
+
+
+@functools.cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="geomflow-ops")
