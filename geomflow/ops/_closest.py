@@ -20,7 +20,7 @@ THIN = 16
 FAR = 1e15
 """Largest coordinate in Warp's search, in units of the mesh: its square fits float32."""
 
-Vectors = Float[Tensor, "*shape 3"]
+Vectors = Float[Tensor, "*#shape 3"]
 
 
 def corners(vertices: Float[Tensor, "b v 3"], faces: Int[Tensor, "b f 3"]) -> Float[Tensor, "b f 3 3"]:
@@ -31,18 +31,18 @@ def corners(vertices: Float[Tensor, "b v 3"], faces: Int[Tensor, "b f 3"]) -> Fl
     return padded.gather(1, index.expand(-1, -1, 3)).view(*faces.shape, 3)
 
 
-def edges(corners: Float[Tensor, "*shape 3 3"]) -> tuple[Vectors, Vectors, Vectors]:
+def edges(corners: Float[Tensor, "*#shape 3 3"]) -> tuple[Vectors, Vectors, Vectors]:
     """Return the first corner of each triangle and the edges from it to the other two."""
     corner, second, third = corners.unbind(-2)
     return corner, second - corner, third - corner
 
 
-def dot(a: Vectors, b: Vectors) -> Float[Tensor, "*shape 1"]:
+def dot(a: Vectors, b: Vectors) -> Float[Tensor, "*#shape 1"]:
     """Return the inner product, keeping the axis; products and sums, which autocast leaves in their precision."""
     return a[..., :1] * b[..., :1] + a[..., 1:2] * b[..., 1:2] + a[..., 2:] * b[..., 2:]
 
 
-def unit_of(*vectors: Vectors) -> Float[Tensor, "*shape 1"]:
+def unit_of(*vectors: Vectors) -> Float[Tensor, "*#shape 1"]:
     """Return a power of two near the largest coordinate of each set of vectors, 1 if all are 0, without a gradient."""
     largest = torch.stack(torch.broadcast_tensors(*vectors)).detach().abs().amax((0, -1), keepdim=True)[0]
     return torch.where(largest > 0, largest, 1).log2().ceil().exp2()
@@ -165,7 +165,7 @@ def _on_segment(query: Vectors, end: Vectors) -> Vectors:
     return (dot(query, end) / torch.where(square > 0, square, 1)).clamp(0, 1) * end
 
 
-def _on_plane(query: Vectors, first: Vectors, second: Vectors) -> tuple[Bool[Tensor, "*shape 1"], Vectors]:
+def _on_plane(query: Vectors, first: Vectors, second: Vectors) -> tuple[Bool[Tensor, "*#shape 1"], Vectors]:
     """Whether the foot of the perpendicular lies inside the triangle, and the foot, 0 where it does not.
 
     It is v first + w second with v = (query x second) . n / n^2, w = (first x query) . n / n^2, n = first x second.
@@ -179,7 +179,7 @@ def _on_plane(query: Vectors, first: Vectors, second: Vectors) -> tuple[Bool[Ten
     return inside, torch.where(inside, v, 0) * first + torch.where(inside, w, 0) * second
 
 
-def _has_plane(first: Vectors, second: Vectors) -> Bool[Tensor, "*shape"]:
+def _has_plane(first: Vectors, second: Vectors) -> Bool[Tensor, "*#shape"]:
     """Whether a triangle's area is more than rounding of its edges."""
     third = second - first
     normal = torch.linalg.cross(first, second)

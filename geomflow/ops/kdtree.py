@@ -1,7 +1,8 @@
 """Backend `kdtree`: pykdtree's trees (scipy's for L1 distances) on the CPU, made exact where distances are equal.
 
 A kd-tree returns any of several equally near points. So one neighbour more than wanted is asked for, and rows in which
-two distances are equal are asked again of a backend that knows indices.
+two distances are equal are asked again of a backend that knows indices. The work around the trees is NumPy's: after a
+parallel torch op, torch's idle threads keep spinning for a while and would take the cores from pykdtree's.
 """
 
 import numpy as np
@@ -11,7 +12,6 @@ from pykdtree.kdtree import KDTree as FastTree
 from scipy.spatial import KDTree
 from torch import Tensor
 
-from geomflow.ops.batches import length_mask
 from geomflow.ops.dispatch import Problem, fits, problem_of, run
 
 MOST_DIMENSIONS = 8
@@ -20,8 +20,17 @@ MOST_DIMENSIONS = 8
 LARGE = 2**15
 """Points above which sorting them along a curve first pays: neighbours in space become neighbours in the cache."""
 
+FEW = 2**20
+"""Pairs of points up to which a few rows are asked again by brute force rather than with a tree of their own."""
+
+HUGE = 1e18
+"""Distance from which on pykdtree may have found nothing: it starts its search at the root of the largest float32."""
+
 CROWDED = 0.1
 """Share of points equal to their neighbour on the curve from which on the trees of this backend are not used."""
+
+Table = tuple[np.ndarray, np.ndarray]
+"""Distances (m, k) and rows (m, k) of the neighbours of m queries."""
 
 
 def unfit(problem: Problem) -> str:
@@ -42,82 +51,83 @@ def knn(
     norm: int,
 ) -> tuple[Float[Tensor, "b p k"], Int[Tensor, "b p k"]]:
     """Return the k nearest of p2 to each of p1; see `reference.knn`."""
-    shape = (p1.shape[0], p1.shape[1], k + 1)
-    distance, index = p1.new_full(shape, torch.inf), torch.full(shape, -1)
-    asked, known = _points(p1, lengths1), _points(p2, lengths2)
-    for b, (rows, names) in enumerate(zip(asked, known, strict=True)):
-        _fill(p1[b], rows, p2[b], names, norm, distance[b], index[b])
-    tied = ((distance[..., 1:] == distance[..., :-1]) & (index[..., 1:] >= 0)).any(-1)
-    distance, index = distance[..., :k].contiguous(), index[..., :k].contiguous()
-    for b in tied.any(-1).nonzero()[:, 0].tolist():
-        rows = tied[b].nonzero()[:, 0]
-        distance[b, rows], index[b, rows] = _exact(p1[b, rows], p2[b], lengths2[b : b + 1], k, norm)
-    return distance, index
+    shape = (p1.shape[0], p1.shape[1], k)
+    distance, index = np.full(shape, np.inf, p1.numpy().dtype), np.full(shape, -1)
+    for b, (m, n) in enumerate(zip(lengths1.tolist(), lengths2.tolist(), strict=True)):
+        queries, points = p1[b, :m].numpy(), p2[b, :n].numpy()
+        rows, names = _finite(queries), _finite(points)
+        if len(queries[rows]) and len(points[names]):
+            found, place = _ordered(queries[rows], points[names], k, norm)
+            distance[b, :m][rows, : found.shape[1]] = found
+            index[b, :m][rows, : found.shape[1]] = place if isinstance(names, slice) else _renamed(place, names)
+    return torch.from_numpy(distance), torch.from_numpy(index)
 
 
-def _points(points: Tensor, lengths: Tensor) -> list[Tensor | slice]:
-    """The rows of each cloud that are finite points, as an index."""
-    valid = length_mask(lengths, points.shape[1]) & points.isfinite().all(-1)
-    return [slice(None) if all_valid else valid[b].nonzero()[:, 0] for b, all_valid in enumerate(valid.all(1).tolist())]
+def _finite(points: np.ndarray) -> slice | np.ndarray:
+    """The rows of a cloud that are finite, as an index."""
+    finite = np.isfinite(points)
+    return slice(None) if finite.all() else np.flatnonzero(finite.all(1))
 
 
-def _fill(
-    queries: Tensor,
-    rows: Tensor | slice,
-    points: Tensor,
-    names: Tensor | slice,
-    norm: int,
-    distance: Tensor,
-    index: Tensor,
-) -> None:
-    """Write the neighbours (rows, at most k + 1) of some rows of one cloud among some points of another."""
-    whole = isinstance(names, slice)
-    queries, points = queries[rows], points[names]
-    k = min(distance.shape[1], len(points))
-    if len(queries) and k:
-        found, place = _neighbours(queries, points, k, norm)
-        distance[rows, :k], index[rows, :k] = found, place if whole else torch.where(place < 0, -1, names[place])
+def _ordered(queries: np.ndarray, points: np.ndarray, k: int, norm: int) -> Table:
+    """At most k neighbours of each query (m, k), the lowest row first where distances are equal."""
+    found, place = _neighbours(queries, points, min(k + 1, len(points)), norm)
+    tied = np.flatnonzero((found[:, 1:] == found[:, :-1]).any(1))
+    found, place = found[:, :k], place[:, :k]
+    if len(tied):
+        found[tied], place[tied] = _exact(queries[tied], points, found.shape[1], norm)
+    return found, place
 
 
-def _neighbours(queries: Tensor, points: Tensor, k: int, norm: int) -> tuple[Tensor, Tensor]:
-    """Distances (m, k) and rows (m, k), asked in the order of a curve where that pays."""
-    if len(points) <= LARGE or points.shape[1] > 3 or points.dtype != torch.float32:
+def _neighbours(queries: np.ndarray, points: np.ndarray, k: int, norm: int) -> Table:
+    """The k nearest in any order of equals, asked in the order of a curve where that pays."""
+    if len(points) <= LARGE or points.shape[1] > 3 or points.dtype != np.float32:
         return _ask(queries, points, k, norm)
+    order = _curve(points)
+    turn = order if np.shares_memory(queries, points) and len(queries) == len(points) else _curve(queries)
+    along = points[order]
+    if _crowded(along):
+        return _exact(queries, points, k, norm)
+    found, place = _ask(along if turn is order else queries[turn], along, k, norm)
+    back = torch.empty(len(turn), dtype=torch.int64).scatter_(0, torch.from_numpy(turn), torch.arange(len(turn)))
+    found, place = (torch.from_numpy(part).index_select(0, back) for part in (found, _renamed(place, order)))
+    return found.numpy(), place.numpy()
+
+
+def _renamed(place: np.ndarray, names: np.ndarray) -> np.ndarray:
+    """Rows by their names, and -1 still -1."""
+    return np.append(names.astype(np.int32), np.int32(-1))[place]
+
+
+def _curve(points: np.ndarray) -> np.ndarray:
+    """The rows of a cloud along a Hilbert curve."""
     from geomflow.ops.tree import curve_order
 
-    order = curve_order(points)
-    turn = order if queries.data_ptr() == points.data_ptr() and len(queries) == len(points) else curve_order(queries)
-    if _crowded(points[order]):
-        return _exact(queries, points, torch.tensor([len(points)]), k, norm)
-    found, place = _ask(queries[turn], points[order], k, norm)
-    back = torch.empty_like(turn).scatter_(0, turn, torch.arange(len(turn)))
-    place = torch.where(place < 0, -1, order[place]) if (place[:, -1] < 0).any() else order[place]
-    return found.index_select(0, back), place.index_select(0, back)
+    return curve_order(torch.from_numpy(points)).numpy()
 
 
-def _crowded(points: Tensor) -> bool:
+def _crowded(points: np.ndarray) -> bool:
     """Whether many points lie on one another: a kd-tree cannot part those and would compare them all."""
-    return bool((points[1:] == points[:-1]).all(1).float().mean() > CROWDED)
+    return float((points[1:] == points[:-1]).all(1).mean()) > CROWDED
 
 
-def _ask(queries: Tensor, points: Tensor, k: int, norm: int) -> tuple[Tensor, Tensor]:
+def _ask(queries: np.ndarray, points: np.ndarray, k: int, norm: int) -> Table:
     """Distances (m, k) and rows (m, k) by a kd-tree; infinity and -1 where the distance overflows."""
-    asked, known = queries.contiguous().numpy(), points.contiguous().numpy()
     if norm == 1:
-        distance, row = KDTree(known).query(asked, k, p=1, workers=-1)
+        distance, row = KDTree(points).query(queries, k, p=1, workers=-1)
+        distance = np.asarray(distance, points.dtype)
     else:
-        distance, row = FastTree(known).query(asked, k, sqr_dists=True)
-        row = row.view(np.int32)
-    distance = torch.from_numpy(np.asarray(distance, known.dtype).reshape(len(asked), k))
-    row = torch.from_numpy(np.asarray(row, np.int64).reshape(len(asked), k))
-    lost = (row < 0) | (row >= len(known))
-    return (distance, row) if not lost.any() else (distance.masked_fill(lost, torch.inf), row.masked_fill(lost, -1))
+        distance, row = FastTree(points).query(queries, k, sqr_dists=True)
+    distance, row = (part.reshape(len(queries), k) for part in (distance, row.view(f"i{row.itemsize}")))
+    lost = (row < 0) | (row >= len(points)) if k and not distance[:, -1].max() < HUGE else None
+    return (distance, row) if lost is None else (np.where(lost, np.inf, distance), np.where(lost, -1, row))
 
 
-def _exact(queries: Tensor, points: Tensor, length: Tensor, k: int, norm: int) -> tuple[Tensor, Tensor]:
-    """Neighbours by a backend that orders equal distances by index."""
-    clouds = queries[None], points[None]
+def _exact(queries: np.ndarray, points: np.ndarray, k: int, norm: int) -> Table:
+    """The k nearest by a backend that orders equal distances by index."""
+    clouds = torch.from_numpy(queries)[None], torch.from_numpy(points)[None]
     problem = problem_of("knn", *clouds, k)
-    backend = "warp" if fits("warp", problem) else "reference"
-    distance, index = run(problem, backend, *clouds, torch.tensor([len(queries)]), length, k, norm)
-    return distance[0], index[0]
+    lengths = (torch.tensor([len(part)]) for part in (queries, points))
+    backend = "warp" if problem.pairs > FEW and fits("warp", problem) else "reference"
+    distance, index = run(problem, backend, *clouds, *lengths, k, norm)
+    return distance[0].numpy(), index[0].numpy()
