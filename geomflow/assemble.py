@@ -90,7 +90,8 @@ def training(config: RunConfig, data: str | Path, device: str = "cpu") -> Traini
     torch.manual_seed(config.optimization.seed)
     if config.task == "autoencoder":
         model = ShapeModel(config).to(device)
-        return Training(model, ReconstructionLoss(model.autoencoder), model.autoencoder, _dataset(config, data))
+        dataset = _dataset(config, data, **_wanted_views(model.autoencoder))
+        return Training(model, ReconstructionLoss(model.autoencoder), model.autoencoder, dataset)
     model = ShapeModel(config)
     checkpoint.fill(model.autoencoder, _encoder_weights(config), config.pretrained_encoder)
     model.autoencoder.requires_grad_(False)
@@ -160,6 +161,11 @@ def _objective(item: Item, student: ShapeModel, device: str) -> Objective:
         if own.keys() != other.keys() or any(not torch.equal(own[k], other[k].to(own[k].device)) for k in own):
             raise ConfigError(f"objective.teacher must have the student's latents, but the {part} of {folder} differs")
     return _build("objectives", replace(item, options={**item.options, "teacher": teacher.flow_map}))
+
+
+def _wanted_views(encoder: Any) -> dict[str, int]:
+    """Options that a dataset needs for an encoder that does not read the grid, which every dataset has."""
+    return {"surface": encoder.points} if encoder.reads == "surface" else {}
 
 
 def _dataset(config: RunConfig, data: str | Path, **given: object) -> ShapeDataset:

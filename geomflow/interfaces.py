@@ -51,9 +51,9 @@ class Encoder(Protocol):
     """Shape to latent.
 
     Attributes:
-        reads: Which view of a shape `encode` takes, and a training batch names it by: `grid`, truncated signed
-            distances at the nodes of a grid over [-1, 1]^3 (batch, x, y, z), or `surface`, points and unit normals on
-            the surface (batch, points, 6). An encoder that reads `surface` has an attribute `points`, how many it wants.
+        reads: Which view of a shape `encode` takes, also its name in a training batch: `grid`, signed distances at
+            the nodes of a grid over [-1, 1]^3 (batch, x, y, z), or `surface`, points on the surface with unit normals
+            (batch, points, 6). An encoder that reads `surface` says in an attribute `points` how many it wants.
         resolution: Samples per axis of the grid that the encoder reads, or that its latents are as fine as.
         latent_shape: Shape of one latent.
     """
@@ -62,7 +62,7 @@ class Encoder(Protocol):
     resolution: int
     latent_shape: Sequence[int]
 
-    def encode(self, shape: Tensor) -> Posterior:
+    def encode(self, shape: Tensor, /) -> Posterior:
         """Return the latent's distribution for a batch of what the encoder reads."""
         ...
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from geomflow.geometry.extract import extract_mesh
 from geomflow.geometry.frame import normalize
 from geomflow.geometry.grid import sdf_grid
 from geomflow.geometry.solid import keep_largest, solid_report
+from geomflow.geometry.surface import sample_surface
 
 MODELS = Path(__file__).parent / "models"
 DEFAULT_MODEL = "chairs"
@@ -171,9 +172,8 @@ class Pipeline:
     def encode(self, mesh: trimesh.Trimesh) -> Float[Tensor, "c x y z"]:
         """Return the latent of a normalised mesh (see `geomflow.geometry.frame.normalize`)."""
         model = self.model.autoencoder
-        field = SignedDistanceField(mesh, internal_walls=False)
-        grid = torch.from_numpy(sdf_grid(field, model.resolution, band=2 * model.band).values)
-        return model.encode(grid[None].to(self.device)).mean[0]
+        view = _VIEWS[model.reads](SignedDistanceField(mesh, internal_walls=False), model)
+        return model.encode(torch.from_numpy(view)[None].to(self.device)).mean[0]
 
     def reconstruct(self, mesh: trimesh.Trimesh, resolution: int = 128) -> trimesh.Trimesh:
         """Return a mesh after encoding and decoding it, in its own frame and unit.
@@ -224,6 +224,20 @@ def model_folder(name: str | Path) -> Path:
 def pretrained_names() -> list[str]:
     """Return the names of the embedded models."""
     return sorted(path.parent.name for path in MODELS.glob(f"*/{checkpoint.CONFIG}"))
+
+
+def _grid_view(field: SignedDistanceField, model: Any) -> np.ndarray:
+    """Signed distances at the nodes of a grid."""
+    return sdf_grid(field, model.resolution, band=2 * model.band).values
+
+
+def _surface_view(field: SignedDistanceField, model: Any) -> np.ndarray:
+    """Points with normals on the outer boundary, the same ones whenever a mesh is encoded."""
+    return np.concatenate(sample_surface(field.boundary(), model.points, seed=0), axis=1).astype(np.float32)
+
+
+_VIEWS = {"grid": _grid_view, "surface": _surface_view}
+"""What an encoder may read, made of a mesh."""
 
 
 def _noise(shape: tuple[int, ...], count: int, seed: int) -> Tensor:

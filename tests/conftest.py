@@ -1,8 +1,10 @@
 """Shared fixtures: where the real data is, and small exact shapes."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
+import jaxtyping
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -15,3 +17,11 @@ def data_root() -> Path:
     if not DATA.is_dir():
         pytest.skip(f"real data not found at {DATA}: set GEOMFLOW_DATA to its folder")
     return DATA
+
+
+@pytest.fixture
+def unchecked_shapes() -> Iterator[None]:
+    """No jaxtyping for a while, as for users: wrong shapes and types reach the errors that are written for them."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)

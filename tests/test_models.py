@@ -26,7 +26,7 @@ def test_features_lie_at_the_nodes_of_the_input_grid():
 
 
 def test_posterior_divergence_and_sample_have_their_closed_forms():
-    from geomflow.encoders.grid_autoencoder import Posterior
+    from geomflow.encoders._grid_decoder import Posterior
 
     shape = (1, 1, 40, 40, 40)
     posterior = Posterior(torch.full(shape, 2.0), torch.full(shape, 0.0))

@@ -8,8 +8,6 @@ import torch
 from geomflow.errors import RecordError
 from geomflow.records import ShapeRecord, load_record
 
-SURFACE = ("surface_points", "surface_normals")
-
 REFLECTION = torch.tensor([-1.0, 1.0, 1.0, -1.0, 1.0, 1.0])
 """Factors that reflect a row of point and normal in x."""
 
@@ -26,12 +24,13 @@ def load_with_grid(file: Path, names: tuple[str, ...] = ()) -> tuple[np.ndarray,
     return record.sdf_grid, record
 
 
-def surface_of(file: Path, record: ShapeRecord, count: int) -> np.ndarray:
-    """Return the first `count` surface points of a record with their normals (count, 6); they are in random order.
+def load_surface(file: Path, count: int) -> np.ndarray:
+    """Return a record's first `count` surface points, which are in random order, with their normals (n, 6).
+
+    A record with fewer gives all it has.
 
     Raises:
-        RecordError: The record has fewer.
+        RecordError: The record cannot be read.
     """
-    if len(record.surface_points) < count:
-        raise RecordError(f"{file}: has {len(record.surface_points)} surface points, and {count} are wanted")
+    record = load_record(file, ("surface_points", "surface_normals"))
     return np.concatenate([record.surface_points[:count], record.surface_normals[:count]], axis=1).astype(np.float32)

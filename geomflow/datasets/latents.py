@@ -7,9 +7,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from geomflow.datasets._records import REFLECTION, SURFACE, load_with_grid, surface_of
+from geomflow.datasets._records import REFLECTION, load_surface, load_with_grid
 from geomflow.prep.manifest import record_files
-from geomflow.records import load_record
 
 
 class Latents:
@@ -68,7 +67,7 @@ def _grids(file: Path, _autoencoder: nn.Module) -> Float[Tensor, "2 x y z"]:
 
 def _surfaces(file: Path, autoencoder: nn.Module) -> Float[Tensor, "2 n 6"]:
     """As many of a record's surface points as the encoder wants, and their reflection."""
-    surface = torch.from_numpy(surface_of(file, load_record(file, SURFACE), int(autoencoder.points)))  # pyright: ignore
+    surface = torch.from_numpy(load_surface(file, autoencoder.points))  # pyright: ignore[reportArgumentType]
     return torch.stack([surface, surface * REFLECTION])
 
 

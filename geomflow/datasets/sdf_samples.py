@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from geomflow.datasets._records import REFLECTION, SURFACE, load_with_grid, surface_of
+from geomflow.datasets._records import REFLECTION, load_surface, load_with_grid
 from geomflow.prep.manifest import record_files
-from geomflow.records import ShapeRecord, load_record
+from geomflow.records import ShapeRecord
 
 NEEDED = ("near_points", "near_sdf", "near_confidence", "vol_points", "vol_sdf", "vol_confidence")
 
@@ -62,7 +62,7 @@ class SdfSamples:
         grid = self.grids[indices].float()
         surface = torch.zeros(len(indices), 0, 6)
         if self.surfaces is not None:
-            surface = _draw(self.surfaces, indices, self.surface, generator)
+            surface = _subset(self.surfaces, indices, self.surface, generator)
         if self.mirror:
             flip = torch.rand(len(indices), generator=generator) < 0.5
             grid[flip] = grid[flip].flip(1)
@@ -97,7 +97,7 @@ def make(
         pool: Samples per shape and kind that are kept in memory.
         mirror: Whether shapes are reflected in x half of the time.
         shift: Most voxels by which a shape is moved along each axis.
-        surface: Surface points with normals per shape and batch; where none is asked for, what the encoder wants.
+        surface: Surface points with normals per shape and batch, for encoders that read them.
 
     Raises:
         RecordError: No such dataset or split, or records without a grid.
@@ -114,10 +114,8 @@ def _arrays(file: Path, pool: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _surfaces(files: list[Path], pool: int) -> Tensor:
-    """Surface points with normals of all records, as many as every one of them has (shapes, n, 6)."""
-    records = [load_record(file, SURFACE) for file in files]
-    count = min(pool, *(len(record.surface_points) for record in records))
-    return torch.from_numpy(np.stack([surface_of(*pair, count) for pair in zip(files, records, strict=True)]))
+    """Surface points with normals of all records (shapes, pool, 6)."""
+    return torch.from_numpy(np.stack([load_surface(file, pool) for file in files]))
 
 
 def _pool(record: ShapeRecord, kind: str, pool: int) -> np.ndarray:
@@ -130,6 +128,12 @@ def _draw(pool: Tensor, indices: Tensor, count: int, generator: torch.Generator)
     """`count` random samples of each indexed shape (batch, count, 5)."""
     columns = torch.randint(pool.shape[1], (len(indices), count), generator=generator)
     return pool[indices[:, None], columns]
+
+
+def _subset(pool: Tensor, indices: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """A random subset of each indexed shape's rows, none of them twice (batch, count, columns)."""
+    keys = torch.rand(len(indices), pool.shape[1], generator=generator)
+    return pool[indices[:, None], keys.topk(min(count, pool.shape[1])).indices]
 
 
 def _moved(grid: Tensor, offset: list[int]) -> Tensor:

@@ -2,7 +2,7 @@
 
 Encoder: 64^3 samples -> 16^3 -> 8^3 -> 4^3 cells by strided convolutions with residual blocks between, ending in the
 mean and log-variance of a Gaussian per latent number (Kingma and Welling, arXiv 1312.6114). The decoder, in
-`_grid_decoder.py`, is the mirror image up to a 32^3 grid of features that are interpolated at whatever points are asked.
+`_grid_decoder.py`, is the mirror image up to a 32^3 grid of features, interpolated at whatever points are asked.
 """
 
 from collections.abc import Sequence

@@ -5,9 +5,14 @@ from geomflow.ops.chamfer import chamfer_distance, hausdorff_distance
 from geomflow.ops.dispatch import backends
 from geomflow.ops.farthest import FarthestPoints, sample_farthest_points
 from geomflow.ops.neighbours import KNN, ball_query, group_points, knn_gather, knn_points, three_interpolate
+from geomflow.ops.surfaces import ClosestPoints, closest_point_on_mesh, estimate_normals, sample_points_from_meshes
+#T from geomflow.ops.transport import Assignment, nearest_assignment, sinkhorn_distance, sliced_wasserstein
+from geomflow.ops.voxels import devoxelize, voxelize
 
 __all__ = [
     "KNN",
+    #T "Assignment",
+    "ClosestPoints",
     "FarthestPoints",
     "Packed",
     "Padded",
@@ -15,14 +20,22 @@ __all__ = [
     "ball_query",
     "batch_vector",
     "chamfer_distance",
+    "closest_point_on_mesh",
+    "devoxelize",
+    "estimate_normals",
     "group_points",
     "hausdorff_distance",
     "knn_gather",
     "knn_points",
+    #T "nearest_assignment",
     "pack",
     "pad",
     "row_splits",
     "sample_farthest_points",
+    "sample_points_from_meshes",
+    #T "sinkhorn_distance",
+    #T "sliced_wasserstein",
     "split_lengths",
     "three_interpolate",
+    "voxelize",
 ]

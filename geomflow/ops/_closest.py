@@ -15,7 +15,10 @@ BUDGET = 2**18
 """Pairs of a point and a face held at once by the search over all of them."""
 
 THIN = 16
-"""Units of rounding by which twice the area of a triangle must exceed the sum of its squared edges to have a plane."""
+"""Twice the area of a triangle over the sum of its squared edges, in units of rounding, up to which it has no plane."""
+
+SLENDER = 1e-3
+"""The same ratio up to which Warp's float32 barycentric coordinates are not trusted."""
 
 FAR = 1e15
 """Largest coordinate in Warp's search, in units of the mesh: its square fits float32."""
@@ -118,18 +121,18 @@ def _search_trees(
 ) -> Int[Tensor, " p"]:
     """Closest face by Warp, in a frame with the mesh at unit size about the origin.
 
-    Warp passes over triangles too thin to have a plane, so these are searched as segments, their longest edges.
+    Warp's own distance to a slender triangle can be too large, and it passes over those without a plane. So what it
+    finds is an upper bound, within which slender triangles are then searched with the formula of this file.
     """
-    from geomflow.ops._closest_kernel import search  # loads Warp
+    from geomflow.ops.kernels.closest import search  # loads Warp
 
     center = (vertices[faces].amin((0, 1)) + vertices[faces].amax((0, 1))) / 2
     unit = unit_of((vertices[faces] - center).abs().amax((0, 1)))
     places = ((points - center) / unit).nan_to_num(0).clamp(-FAR, FAR).float()
     local = ((vertices - center) / unit).float()
-    _, first, second = edges(local[faces])
-    plane = _has_plane(first, second)
-    order = torch.cat([plane.nonzero()[:, 0], (~plane).nonzero()[:, 0]])
-    return order[search(places, local, faces[plane].int(), _longest_edge(local[faces[~plane]]))]
+    width = _width(*edges(local[faces])[1:])[:, 0]
+    flat, slender = (width > THIN * torch.finfo(local.dtype).eps).nonzero()[:, 0], (width <= SLENDER).nonzero()[:, 0]
+    return torch.cat([flat, slender])[search(places, local, faces[flat].int(), local[faces[slender]])]
 
 
 def _triangles(vertices: Tensor, faces: Tensor) -> tuple[Float[Tensor, "b f 3 3"], Bool[Tensor, "b f"]]:
@@ -170,7 +173,7 @@ def _on_plane(query: Vectors, first: Vectors, second: Vectors) -> tuple[Bool[Ten
 
     It is v first + w second with v = (query x second) . n / n^2, w = (first x query) . n / n^2, n = first x second.
     """
-    plane = _has_plane(first, second)[..., None]
+    plane = _width(first, second) > THIN * torch.finfo(first.dtype).eps
     normal = torch.linalg.cross(first, second)
     square = torch.where(plane, dot(normal, normal), 1)
     v = dot(torch.linalg.cross(*torch.broadcast_tensors(query, second)), normal) / square
@@ -179,22 +182,14 @@ def _on_plane(query: Vectors, first: Vectors, second: Vectors) -> tuple[Bool[Ten
     return inside, torch.where(inside, v, 0) * first + torch.where(inside, w, 0) * second
 
 
-def _has_plane(first: Vectors, second: Vectors) -> Bool[Tensor, "*#shape"]:
-    """Whether a triangle's area is more than rounding of its edges."""
-    third = second - first
-    normal = torch.linalg.cross(first, second)
-    squares = dot(first, first) + dot(second, second) + dot(third, third)
-    return (dot(normal, normal).sqrt() > THIN * torch.finfo(first.dtype).eps * squares)[..., 0]
+def _width(first: Vectors, second: Vectors) -> Float[Tensor, "*#shape 1"]:
+    """Twice the area of a triangle over the sum of its squared edges: 0.29 if equilateral, 0 without area."""
+    third, normal = second - first, torch.linalg.cross(first, second)
+    squares = (dot(first, first) + dot(second, second) + dot(third, third)).detach()
+    return dot(normal, normal).detach().sqrt() / torch.where(squares > 0, squares, 1)
 
 
 def _nearer(query: Vectors, one: Vectors, other: Vectors) -> Vectors:
     """The point closer to `query`, `one` if they are equally close."""
     gap, other_gap = (query - one).detach(), (query - other).detach()
     return torch.where(dot(other_gap, other_gap) < dot(gap, gap), other, one)
-
-
-def _longest_edge(triangles: Float[Tensor, "f 3 3"]) -> Float[Tensor, "f 2 3"]:
-    """Ends of the longest edge of each triangle."""
-    ends = torch.stack([triangles, triangles.roll(-1, dims=1)], dim=2)
-    longest = (ends[:, :, 1] - ends[:, :, 0]).square().sum(-1).argmax(1)
-    return ends[torch.arange(len(ends), device=ends.device), longest]

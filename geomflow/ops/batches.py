@@ -81,12 +81,12 @@ def batch_vector(lengths: Int[Tensor, " b"]) -> Int[Tensor, " n"]:
     return torch.repeat_interleave(torch.arange(len(lengths), device=lengths.device), lengths)
 
 
-def row_splits(lengths: Int[Tensor, " b"]) -> Int[Tensor, " b+1"]:
+def row_splits(lengths: Int[Tensor, " b"]) -> Int[Tensor, " splits"]:
     """Return where each cloud begins and the last one ends, (B + 1,), TensorFlow's and Open3D's `row_splits`."""
     return torch.nn.functional.pad(lengths.cumsum(0), (1, 0))
 
 
-def split_lengths(splits: Int[Tensor, " b+1"]) -> Int[Tensor, " b"]:
+def split_lengths(splits: Int[Tensor, " splits"]) -> Int[Tensor, " b"]:
     """Return the lengths (B,) that `row_splits` came from."""
     return splits.diff()
 

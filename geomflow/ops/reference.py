@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from geomflow.ops._closest import closest_face_reference as closest_face
@@ -57,7 +57,7 @@ def ball(
 
 
 def farthest(
-    points: Float[Tensor, "b p d"], valid: Float[Tensor, "b p"], start: Int[Tensor, " b"], k: int
+    points: Float[Tensor, "b p d"], valid: Bool[Tensor, "b p"], start: Int[Tensor, " b"], k: int
 ) -> Int[Tensor, "b k"]:
     """Return k indices per cloud, each farthest from those before it, none twice; -1 where all points are taken.
 

@@ -34,7 +34,7 @@ def unfit(problem: Problem) -> str:
     """Return why this backend cannot do a problem, empty if it can."""
     if problem.device not in ("cpu", "cuda"):
         return f"its kernels run on cpu and cuda, not {problem.device}"
-    if problem.dtype != torch.float32:
+    if problem.dtype != torch.float32 and problem.op != "closest_face":
         return f"its kernels are float32, not {problem.dtype}"
     if problem.dimension > 3:
         return f"its kernels have at most 3 coordinates, not {problem.dimension}"

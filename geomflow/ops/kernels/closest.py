@@ -1,4 +1,4 @@
-"""Warp's part of the closest face: its tree of boxes over triangles, and another over segments."""
+"""Warp's part of the closest face: its own search, and another one over slender triangles that it gets wrong."""
 
 import contextlib
 from typing import Any, no_type_check
@@ -10,6 +10,9 @@ from torch import Tensor
 from geomflow.ops.launch import array, launch, vectors
 from geomflow.warp_runtime import wp
 
+WIDTH = 16 * 2.0**-23
+"""Twice the area of a triangle over the sum of its squared edges up to which it has no plane."""
+
 REACH = 1e18
 """Farthest that a closest face may be: its square fits float32."""
 
@@ -18,21 +21,21 @@ def search(
     points: Float[Tensor, "p 3"],
     vertices: Float[Tensor, "v 3"],
     faces: Int[Tensor, "f 3"],
-    segments: Float[Tensor, "s 2 3"],
+    slender: Float[Tensor, "s 3 3"],
 ) -> Int[Tensor, " p"]:
-    """Return the face, or F + the segment, closest to each point; there must be at least one of either.
+    """Return the face, or F + the slender triangle, closest to each point; there must be at least one of either.
 
     Args:
         points: Finite points (P, 3), float32, with coordinates up to 1e15.
         vertices: Corners of the faces, about unit size (V, 3).
         faces: Rows of `vertices` (F, 3), int32, each a triangle with an area.
-        segments: Ends (S, 2, 3).
+        slender: Corners of further triangles (S, 3, 3), which may be faces, too, and without an area.
     """
     distance = points.new_full((len(points),), torch.inf)
     face = torch.zeros(len(points), dtype=torch.int32, device=points.device)
     results = [vectors(points), array(distance), array(face)]
     with _stream(points.device):
-        trees = [_search_faces(vertices, faces, results), _search_segments(segments, len(faces), results)]
+        trees = [_search_faces(vertices, faces, results), _search_slender(slender, len(faces), results)]
         if points.is_cuda:
             torch.cuda.current_stream(points.device).synchronize()
         del trees
@@ -48,12 +51,12 @@ def _search_faces(vertices: Float[Tensor, "v 3"], faces: Int[Tensor, "f 3"], res
     return mesh
 
 
-def _search_segments(segments: Float[Tensor, "s 2 3"], before: int, results: list[Any]) -> Any:
-    """Fill in a segment where it is closer still; returns the tree, which must outlive the launch."""
-    if not len(segments):
+def _search_slender(triangles: Float[Tensor, "s 3 3"], before: int, results: list[Any]) -> Any:
+    """Fill in a slender triangle where it is closer still; returns the tree, which must outlive the launch."""
+    if not len(triangles):
         return None
-    tree = wp.Bvh(vectors(segments.amin(1)), vectors(segments.amax(1)))
-    launch(nearer_segment, len(results[0]), [tree.id, vectors(segments), before, *results], segments.device)
+    tree = wp.Bvh(vectors(triangles.amin(1)), vectors(triangles.amax(1)))
+    launch(nearer_triangle, len(results[0]), [tree.id, vectors(triangles), before, *results], triangles.device)
     return tree
 
 
@@ -79,29 +82,50 @@ def nearest_face(
         face[i] = query.face
 
 
+@wp.func
+@no_type_check
+def to_segment(query: wp.vec3, end: wp.vec3) -> wp.float32:
+    """Distance to the segment from 0 to `end`."""
+    along = wp.dot(query, end) / wp.max(wp.dot(end, end), 1.0e-37)
+    return wp.length(query - wp.clamp(along, 0.0, 1.0) * end)
+
+
+@wp.func
+@no_type_check
+def to_triangle(query: wp.vec3, first: wp.vec3, second: wp.vec3) -> wp.float32:
+    """Distance to the triangle with corners 0, `first` and `second`, as in `_closest.closest_in_triangle`."""
+    third = second - first
+    d = wp.min(wp.min(to_segment(query, first), to_segment(query, second)), to_segment(query - first, third))
+    normal = wp.cross(first, second)
+    if wp.length(normal) > wp.static(WIDTH) * (wp.dot(first, first) + wp.dot(second, second) + wp.dot(third, third)):
+        v = wp.dot(wp.cross(query, second), normal) / wp.dot(normal, normal)
+        w = wp.dot(wp.cross(first, query), normal) / wp.dot(normal, normal)
+        if wp.min(wp.min(v, w), 1.0 - v - w) >= 0.0:
+            d = wp.min(d, wp.length(query - v * first - w * second))
+    return d
+
+
 @wp.kernel(enable_backward=False)
 @no_type_check
-def nearer_segment(
+def nearer_triangle(
     first: wp.int32,
     tree: wp.uint64,
-    ends: wp.array2d(dtype=wp.vec3),
+    triangles: wp.array2d(dtype=wp.vec3),
     before: wp.int32,
     points: wp.array(dtype=wp.vec3),
     distance: wp.array(dtype=wp.float32),
     face: wp.array(dtype=wp.int32),
 ):
-    """The segment nearest to each point, numbered from `before` on, where it is nearer than what has been found."""
+    """The triangle nearest to each point, numbered from `before` on, where it is nearer than what has been found."""
     i = first + wp.tid()
     best = distance[i]
     around = wp.vec3(best, best, best)
     query = wp.bvh_query_aabb(tree, points[i] - around, points[i] + around)
-    s = wp.int32(0)
-    while wp.bvh_query_next(query, s):
-        edge = ends[s, 1] - ends[s, 0]
-        start = points[i] - ends[s, 0]
-        along = wp.dot(start, edge) / wp.max(wp.dot(edge, edge), 1.0e-37)
-        d = wp.length(start - wp.clamp(along, 0.0, 1.0) * edge)
+    t = wp.int32(0)
+    while wp.bvh_query_next(query, t):
+        corner = triangles[t, 0]
+        d = to_triangle(points[i] - corner, triangles[t, 1] - corner, triangles[t, 2] - corner)
         if d < best:
             best = d
-            face[i] = before + s
+            face[i] = before + t
     distance[i] = best

@@ -1,0 +1,54 @@
+"""Attention of queries to tokens: what an encoder reads a set with."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class Attention(nn.Module):
+    """Multi-head attention (Vaswani et al., arXiv 1706.03762) from normalised queries to normalised tokens."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm_x, self.norm_tokens = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.query, self.key_value = nn.Linear(width, width), nn.Linear(width, 2 * width)
+        self.out = nn.Linear(width, width)
+
+    def forward(
+        self, x: Float[Tensor, "batch queries width"], tokens: Float[Tensor, "batch tokens width"]
+    ) -> Float[Tensor, "batch queries width"]:
+        """Return every query's mixture of the tokens' values."""
+        key, value = self.key_value(self.norm_tokens(tokens)).chunk(2, dim=2)
+        inputs = (self.query(self.norm_x(x)), key, value)
+        by_head = (part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in inputs)
+        return self.out(F.scaled_dot_product_attention(*by_head).transpose(1, 2).flatten(2))
+
+
+class QueryBlock(nn.Module):
+    """Queries look at the tokens, then at each other, then each thinks for itself; every part is a residual.
+
+    The scheme of Perceiver (Jaegle et al., arXiv 2103.03206).
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.across, self.within = Attention(width, heads), Attention(width, heads)
+        self.feed = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
+        )
+
+    def forward(
+        self, x: Float[Tensor, "batch queries width"], tokens: Float[Tensor, "batch tokens width"]
+    ) -> Float[Tensor, "batch queries width"]:
+        """Return the queries after one round."""
+        x = x + self.across(x, tokens)
+        x = x + self.within(x, x)
+        return x + self.feed(x)
+
+
+def place_waves(points: Float[Tensor, "batch n 3"], octaves: int) -> Float[Tensor, "batch n waves"]:
+    """Return places of [-1, 1]^3 with their sines and cosines of wavelengths 2, 1, 1/2, ...: 3 + 6 octaves numbers."""
+    phases = torch.cat([points * (torch.pi * 2**octave) for octave in range(octaves)], dim=-1)
+    return torch.cat([points, phases.sin(), phases.cos()], dim=-1)
