@@ -10,6 +10,7 @@ import importlib
 import importlib.metadata
 import logging
 import os
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -20,8 +21,8 @@ logger = logging.getLogger("geomflow")
 BACKENDS = ("reference", "kdtree", "warp")
 VARIABLE = "GEOMFLOW_OPS"
 
-TINY = 4096
-"""Pairs of points (in all clouds together) up to which torch's brute force beats building a tree."""
+CROSSOVER = {"knn": 2**12, "ball": 2**16, "farthest": 2**13, "closest_face": 2**7}
+"""Pairs of points (in all clouds together) up to which torch's brute force on the CPU beats building a tree."""
 
 
 class Problem(NamedTuple):
@@ -91,9 +92,9 @@ def check_name(argument: str, wanted: str) -> None:
 
 def preference(problem: Problem) -> tuple[str, ...]:
     """Return the backends from the quickest on, as measured (see docs/results/ops.md)."""
-    if problem.pairs <= TINY or problem.device not in ("cpu", "cuda"):
-        return ("reference",)
-    return ("kdtree", "warp", "reference") if problem.device == "cpu" else ("warp", "reference")
+    if problem.device != "cpu":
+        return ("warp", "reference")
+    return ("reference",) if problem.pairs <= CROSSOVER[problem.op] else ("kdtree", "warp", "reference")
 
 
 def _wishes(problem: Problem) -> tuple[str, ...]:
@@ -117,6 +118,23 @@ def _version(library: str) -> str:
         return importlib.metadata.version(library)
     except importlib.metadata.PackageNotFoundError:
         return "(missing)"
+
+
+def operator(search: Callable, shapes: Callable) -> Callable:
+    """Return a discrete search as an operator of torch, which `torch.compile` and export keep whole.
+
+    `torch.library.custom_op` would do the same, but its first call loads all of `torch._dynamo`, which takes a second,
+    and every call goes through more Python.
+
+    Args:
+        search: Function of detached tensors with annotated arguments, whose name names the operator.
+        shapes: The same arguments to empty tensors like the results.
+    """
+    name = f"geomflow::{search.__name__.strip('_')}"
+    torch.library.define(name, torch.library.infer_schema(search, mutates_args=()))
+    torch.library.impl(name, "CompositeExplicitAutograd", search)
+    torch.library.register_fake(name, shapes)
+    return getattr(torch.ops.geomflow, name.split("::")[1]).default
 
 
 def problem_of(op: str, first: Tensor, second: Tensor, k: int) -> Problem:

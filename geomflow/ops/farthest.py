@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from geomflow.ops.batches import Clouds, checked_clouds
-from geomflow.ops.dispatch import Problem, run
+from geomflow.ops.dispatch import Problem, operator, run
 from geomflow.ops.neighbours import check_count, knn_gather
 
 
@@ -58,7 +58,7 @@ def sample_farthest_points(
     check_count("K", most)
     valid = clouds.mask & clouds.points.detach().isfinite().all(-1)
     start = _random_start(valid, generator) if random_start_point else _per_cloud("start_idx", start_idx, clouds)
-    idx = _search(clouds.points.detach(), valid, _first_valid(start, valid), most, backend)
+    idx = search_farthest(clouds.points.detach(), valid, _first_valid(start, valid), most, backend)
     idx = torch.where(torch.arange(most, device=idx.device) < counts[:, None], idx, -1)
     return FarthestPoints(knn_gather(clouds.points, idx[..., None])[:, :, 0], idx)
 
@@ -92,8 +92,7 @@ def _first_valid(start: Int[Tensor, " b"], valid: Tensor) -> Int[Tensor, " b"]:
     return torch.where(wanted, start, torch.where(lowest < valid.shape[1], lowest, -1))
 
 
-@torch.library.custom_op("geomflow::farthest", mutates_args=())
-def _search(points: Tensor, valid: Tensor, start: Tensor, k: int, backend: str) -> Tensor:
+def _farthest(points: Tensor, valid: Tensor, start: Tensor, k: int, backend: str) -> Tensor:
     """Rows in the order of farthest point sampling, -1 where all points are taken."""
     if not points.numel():
         return torch.full((len(points), k), -1, device=points.device)
@@ -102,6 +101,7 @@ def _search(points: Tensor, valid: Tensor, start: Tensor, k: int, backend: str) 
     return run(problem, backend, points.contiguous(), valid, start, k)
 
 
-@_search.register_fake
-def _(points: Tensor, valid: Tensor, start: Tensor, k: int, backend: str) -> Tensor:
-    return torch.empty((points.shape[0], k), dtype=torch.int64, device=points.device)
+search_farthest = operator(
+    _farthest,
+    lambda points, valid, start, k, backend: torch.empty((len(points), k), dtype=torch.int64, device=points.device),
+)

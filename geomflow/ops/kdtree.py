@@ -5,11 +5,12 @@ two distances are equal are asked again of a backend that knows indices. The wor
 parallel torch op, torch's idle threads keep spinning for a while and would take the cores from pykdtree's.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from pykdtree.kdtree import KDTree as FastTree
-from scipy.spatial import KDTree
 from torch import Tensor
 
 from geomflow.ops.dispatch import Problem, fits, problem_of, run
@@ -17,17 +18,26 @@ from geomflow.ops.dispatch import Problem, fits, problem_of, run
 MOST_DIMENSIONS = 8
 """Above about this many coordinates a kd-tree looks at nearly every point."""
 
-LARGE = 2**15
-"""Points above which sorting them along a curve first pays: neighbours in space become neighbours in the cache."""
+LARGE = 2**13
+"""Queries from which on asking them along a curve pays: neighbours in space become neighbours in the cache."""
 
-FEW = 2**20
+TRIAL = 256
+"""Queries asked on trial: where most have equal distances, as on a lattice, a tree that knows indices takes over."""
+
+CROWDED = 0.5
+"""Share of the queries on trial that have equal distances from which on it does."""
+
+BRUTE = 2**20
 """Pairs of points up to which a few rows are asked again by brute force rather than with a tree of their own."""
 
 HUGE = 1e18
 """Distance from which on pykdtree may have found nothing: it starts its search at the root of the largest float32."""
 
-CROWDED = 0.1
-"""Share of points equal to their neighbour on the curve from which on the trees of this backend are not used."""
+TINY = 1e-30
+"""Width of a cloud that has none."""
+
+SPREAD = np.array([sum((i >> bit & 1) << 3 * bit for bit in range(5)) for i in range(32)], dtype=np.uint16)
+"""Five bits with two zeros put before each."""
 
 Table = tuple[np.ndarray, np.ndarray]
 """Distances (m, k) and rows (m, k) of the neighbours of m queries."""
@@ -57,9 +67,10 @@ def knn(
         queries, points = p1[b, :m].numpy(), p2[b, :n].numpy()
         rows, names = _finite(queries), _finite(points)
         if len(queries[rows]) and len(points[names]):
-            found, place = _ordered(queries[rows], points[names], k, norm)
+            turn, found, place = _neighbours(queries[rows], points[names], k, norm)
+            rows = turn if isinstance(rows, slice) else rows[turn]
             distance[b, :m][rows, : found.shape[1]] = found
-            index[b, :m][rows, : found.shape[1]] = place if isinstance(names, slice) else _renamed(place, names)
+            index[b, :m][rows, : found.shape[1]] = _renamed(place, names)
     return torch.from_numpy(distance), torch.from_numpy(index)
 
 
@@ -69,58 +80,73 @@ def _finite(points: np.ndarray) -> slice | np.ndarray:
     return slice(None) if finite.all() else np.flatnonzero(finite.all(1))
 
 
-def _ordered(queries: np.ndarray, points: np.ndarray, k: int, norm: int) -> Table:
-    """At most k neighbours of each query (m, k), the lowest row first where distances are equal."""
-    found, place = _neighbours(queries, points, min(k + 1, len(points)), norm)
-    tied = np.flatnonzero((found[:, 1:] == found[:, :-1]).any(1))
-    found, place = found[:, :k], place[:, :k]
+def _neighbours(
+    queries: np.ndarray, points: np.ndarray, k: int, norm: int
+) -> tuple[slice | np.ndarray, np.ndarray, np.ndarray]:
+    """The order in which queries were asked, and in it at most k neighbours (m, k), the lowest of equals first."""
+    order, turn = _orders(queries, points)
+    tree, k, queries = _tree(points[order], norm), min(k, len(points)), queries[turn]
+    if len(queries) > 16 * TRIAL and len(_tied(tree(queries[:: len(queries) // TRIAL], k)[0])) > CROWDED * TRIAL:
+        return turn, *_exact(queries, points, k, norm)
+    found, place = tree(queries, min(k + 1, len(points)))
+    tied = _tied(found)
+    found, place = found[:, :k], _renamed(place, order)[:, :k]
     if len(tied):
-        found[tied], place[tied] = _exact(queries[tied], points, found.shape[1], norm)
-    return found, place
+        found[tied], place[tied] = _exact(queries[tied], points, k, norm)
+    return turn, found, place
 
 
-def _neighbours(queries: np.ndarray, points: np.ndarray, k: int, norm: int) -> Table:
-    """The k nearest in any order of equals, asked in the order of a curve where that pays."""
-    if len(points) <= LARGE or points.shape[1] > 3 or points.dtype != np.float32:
-        return _ask(queries, points, k, norm)
+def _orders(queries: np.ndarray, points: np.ndarray) -> tuple[slice | np.ndarray, slice | np.ndarray]:
+    """The orders to keep the points and to ask the queries in: along a curve, where that pays."""
+    if len(queries) < LARGE or points.shape[1] > 3:
+        return slice(None), slice(None)
     order = _curve(points)
-    turn = order if np.shares_memory(queries, points) and len(queries) == len(points) else _curve(queries)
-    along = points[order]
-    if _crowded(along):
-        return _exact(queries, points, k, norm)
-    found, place = _ask(along if turn is order else queries[turn], along, k, norm)
-    back = torch.empty(len(turn), dtype=torch.int64).scatter_(0, torch.from_numpy(turn), torch.arange(len(turn)))
-    found, place = (torch.from_numpy(part).index_select(0, back) for part in (found, _renamed(place, order)))
-    return found.numpy(), place.numpy()
+    same = np.shares_memory(queries, points) and len(queries) == len(points)
+    return order, order if same else _curve(queries)
 
 
-def _renamed(place: np.ndarray, names: np.ndarray) -> np.ndarray:
+def _tied(distance: np.ndarray) -> np.ndarray:
+    """The rows that have two equal distances."""
+    flat, k = distance.ravel(), distance.shape[1]
+    places = np.flatnonzero(flat[1:] == flat[:-1])
+    return np.unique(places[(places + 1) % k != 0] // k)
+
+
+def _renamed(place: np.ndarray, names: slice | np.ndarray) -> np.ndarray:
     """Rows by their names, and -1 still -1."""
-    return np.append(names.astype(np.int32), np.int32(-1))[place]
+    return place if isinstance(names, slice) else np.append(names.astype(np.int32), np.int32(-1))[place]
 
 
 def _curve(points: np.ndarray) -> np.ndarray:
-    """The rows of a cloud along a Hilbert curve."""
-    from geomflow.ops.tree import curve_order
+    """The rows of a cloud in Morton order of 32 cells per axis; 16-bit keys sort in linear time."""
+    some = points[:: max(1, len(points) // 1024)]
+    low, high = np.quantile(some, [0.02, 0.98], axis=0).astype(points.dtype)
+    cells = ((points - low) * (32 / np.maximum(high - low, TINY))).clip(0, 31).astype(np.uint8)
+    key = SPREAD[cells[:, 0]]
+    for axis in range(1, points.shape[1]):
+        key = key << 1 | SPREAD[cells[:, axis]]
+    return key.argsort(kind="stable")
 
-    return curve_order(torch.from_numpy(points)).numpy()
 
-
-def _crowded(points: np.ndarray) -> bool:
-    """Whether many points lie on one another: a kd-tree cannot part those and would compare them all."""
-    return float((points[1:] == points[:-1]).all(1).mean()) > CROWDED
-
-
-def _ask(queries: np.ndarray, points: np.ndarray, k: int, norm: int) -> Table:
-    """Distances (m, k) and rows (m, k) by a kd-tree; infinity and -1 where the distance overflows."""
+def _tree(points: np.ndarray, norm: int) -> Callable[[np.ndarray, int], Table]:
+    """A kd-tree to ask for the k nearest, in any order of equals."""
     if norm == 1:
-        distance, row = KDTree(points).query(queries, k, p=1, workers=-1)
-        distance = np.asarray(distance, points.dtype)
-    else:
-        distance, row = FastTree(points).query(queries, k, sqr_dists=True)
-    distance, row = (part.reshape(len(queries), k) for part in (distance, row.view(f"i{row.itemsize}")))
-    lost = (row < 0) | (row >= len(points)) if k and not distance[:, -1].max() < HUGE else None
-    return (distance, row) if lost is None else (np.where(lost, np.inf, distance), np.where(lost, -1, row))
+        from scipy.spatial import KDTree
+
+        slow = KDTree(points)
+        return lambda queries, k: _table(*slow.query(queries, k, p=1, workers=-1), points, k)
+    fast = FastTree(points)
+    return lambda queries, k: _table(*fast.query(queries, k, sqr_dists=True), points, k)
+
+
+def _table(distance: np.ndarray, row: np.ndarray, points: np.ndarray, k: int) -> Table:
+    """Distances (m, k) and rows (m, k) as signed integers; infinity and -1 where the distance overflows."""
+    distance = np.asarray(distance, points.dtype).reshape(-1, k)
+    row = row.view(f"i{row.itemsize}").reshape(-1, k)
+    if len(row) and distance[:, -1].max() < HUGE:
+        return distance, row
+    lost = (row < 0) | (row >= len(points))
+    return np.where(lost, np.inf, distance), np.where(lost, -1, row)
 
 
 def _exact(queries: np.ndarray, points: np.ndarray, k: int, norm: int) -> Table:
@@ -128,6 +154,6 @@ def _exact(queries: np.ndarray, points: np.ndarray, k: int, norm: int) -> Table:
     clouds = torch.from_numpy(queries)[None], torch.from_numpy(points)[None]
     problem = problem_of("knn", *clouds, k)
     lengths = (torch.tensor([len(part)]) for part in (queries, points))
-    backend = "warp" if problem.pairs > FEW and fits("warp", problem) else "reference"
+    backend = "warp" if problem.pairs > BRUTE and fits("warp", problem) else "reference"
     distance, index = run(problem, backend, *clouds, *lengths, k, norm)
     return distance[0].numpy(), index[0].numpy()

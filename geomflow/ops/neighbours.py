@@ -12,7 +12,7 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from geomflow.ops.batches import Clouds, checked_clouds, checked_pair
-from geomflow.ops.dispatch import problem_of, run
+from geomflow.ops.dispatch import operator, problem_of, run
 
 
 class KNN(NamedTuple):
@@ -70,7 +70,9 @@ def knn_points(
     check_count("K", K)
     if norm not in (1, 2):
         raise ValueError(f"norm must be 1 or 2, given {norm}")
-    found, idx = _search(first.points.detach(), second.points.detach(), first.lengths, second.lengths, K, norm, backend)
+    found, idx = search_knn(
+        first.points.detach(), second.points.detach(), first.lengths, second.lengths, K, norm, backend
+    )
     return _answer(first, second, found, idx, norm, return_nn, pad_distance)
 
 
@@ -106,7 +108,7 @@ def ball_query(
     first, second = checked_clouds("p1", p1, lengths1), checked_clouds("p2", p2, lengths2)
     checked_pair(("p1", "p2"), first, second)
     check_count("K", K)
-    idx = _within(
+    idx = search_ball(
         first.points.detach(), second.points.detach(), first.lengths, second.lengths, K, float(radius), backend
     )
     return _answer(first, second, None, idx, 2, return_nn, pad_distance)
@@ -217,8 +219,7 @@ def _distances(points: Tensor, neighbours: Tensor, idx: Tensor, norm: int) -> Fl
     return difference.abs().sum(-1) if norm == 1 else difference.square().sum(-1)
 
 
-@torch.library.custom_op("geomflow::knn", mutates_args=())
-def _search(
+def _knn(
     p1: Tensor, p2: Tensor, lengths1: Tensor, lengths2: Tensor, k: int, norm: int, backend: str
 ) -> tuple[Tensor, Tensor]:
     """Distances (infinite where there is none) and indices of the k nearest."""
@@ -229,14 +230,7 @@ def _search(
     return run(problem, backend, p1.contiguous(), p2.contiguous(), lengths1, lengths2, k, norm)
 
 
-@_search.register_fake
-def _(p1: Tensor, p2: Tensor, lengths1: Tensor, lengths2: Tensor, k: int, norm: int, backend: str) -> tuple:
-    shape = (p1.shape[0], p1.shape[1], k)
-    return p1.new_empty(shape), torch.empty(shape, dtype=torch.int64, device=p1.device)
-
-
-@torch.library.custom_op("geomflow::ball", mutates_args=())
-def _within(p1: Tensor, p2: Tensor, lengths1: Tensor, lengths2: Tensor, k: int, radius: float, backend: str) -> Tensor:
+def _ball(p1: Tensor, p2: Tensor, lengths1: Tensor, lengths2: Tensor, k: int, radius: float, backend: str) -> Tensor:
     """Indices of the first k within the radius, -1 where there are fewer."""
     if not (p1.numel() and p2.numel()):
         return torch.full((p1.shape[0], p1.shape[1], k), -1, device=p1.device)
@@ -244,6 +238,10 @@ def _within(p1: Tensor, p2: Tensor, lengths1: Tensor, lengths2: Tensor, k: int, 
     return run(problem, backend, p1.contiguous(), p2.contiguous(), lengths1, lengths2, k, radius)
 
 
-@_within.register_fake
-def _(p1: Tensor, p2: Tensor, lengths1: Tensor, lengths2: Tensor, k: int, radius: float, backend: str) -> Tensor:
+def _table(p1: Tensor, k: int) -> Tensor:
+    """Room for k indices per point."""
     return torch.empty((p1.shape[0], p1.shape[1], k), dtype=torch.int64, device=p1.device)
+
+
+search_knn = operator(_knn, lambda p1, p2, n1, n2, k, norm, backend: (p1.new_empty(*p1.shape[:2], k), _table(p1, k)))
+search_ball = operator(_ball, lambda p1, p2, n1, n2, k, radius, backend: _table(p1, k))

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from geomflow.ops._closest import closest_in_triangle, corners, dot, edges, unit_of
 from geomflow.ops.batches import Clouds, checked_clouds, checked_pair
-from geomflow.ops.dispatch import check_name, problem_of, run
+from geomflow.ops.dispatch import check_name, operator, problem_of, run
 from geomflow.ops.neighbours import knn_gather, knn_points
 from geomflow.ops.voxels import reference_only
 
@@ -106,7 +106,7 @@ def closest_point_on_mesh(
     check_name("backend", backend)
     clouds, (mesh, faces) = checked_clouds("points", points, lengths), _checked_mesh(vertices, faces)
     checked_pair(("points", "vertices"), clouds, mesh)
-    found = _search(clouds.points.detach(), clouds.lengths, mesh.points.detach(), faces, backend)
+    found = search_closest_face(clouds.points.detach(), clouds.lengths, mesh.points.detach(), faces, backend)
     corner, first, second = edges(corners(mesh.points, _rows(faces, found)))
     query = torch.where((found >= 0)[..., None], clouds.points, 0) - corner
     closest = closest_in_triangle(query, first, second)
@@ -219,8 +219,7 @@ def _length(vectors: Float[Tensor, "b n 3"]) -> Float[Tensor, "b n 1"]:
     return torch.where(square > 0, torch.where(square > 0, square, 1).sqrt(), 0)
 
 
-@torch.library.custom_op("geomflow::closest_face", mutates_args=())
-def _search(points: Tensor, lengths: Tensor, vertices: Tensor, faces: Tensor, backend: str) -> Tensor:
+def _closest_face(points: Tensor, lengths: Tensor, vertices: Tensor, faces: Tensor, backend: str) -> Tensor:
     """Indices of the closest faces, -1 where there is none."""
     if not (points.numel() and faces.numel()):
         return torch.full(points.shape[:2], -1, device=points.device)
@@ -228,9 +227,10 @@ def _search(points: Tensor, lengths: Tensor, vertices: Tensor, faces: Tensor, ba
     return run(problem, backend, points.contiguous(), lengths, vertices.contiguous(), faces.contiguous())
 
 
-@_search.register_fake
-def _(points: Tensor, lengths: Tensor, vertices: Tensor, faces: Tensor, backend: str) -> Tensor:
-    return torch.empty(points.shape[:2], dtype=torch.int64, device=points.device)
+search_closest_face = operator(
+    _closest_face,
+    lambda points, lengths, vertices, faces, backend: points.new_empty(points.shape[:2], dtype=torch.int64),
+)
 
 
 def _offsets(points: Float[Tensor, "b p 3"], idx: Int[Tensor, "b p k"]) -> Float[Tensor, "b p k 3"]:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from geomflow import ops
-from geomflow.ops.dispatch import TINY, Problem, choose
+from geomflow.ops.dispatch import CROSSOVER, Problem, choose
 
 CLOUD = torch.rand((1, 100, 3), generator=torch.Generator().manual_seed(0))
 
@@ -21,7 +21,8 @@ def problem(**changes) -> Problem:
     ("changes", "chosen"),
     [
         ({}, "kdtree"),
-        ({"pairs": TINY}, "reference"),
+        ({"pairs": CROSSOVER["knn"]}, "reference"),
+        ({"pairs": 1, "device": "cuda"}, "warp"),
         ({"dimension": 64}, "reference"),
         ({"dtype": torch.float64}, "kdtree"),
         ({"device": "cuda"}, "warp"),

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from geomflow.ops import sample_farthest_points
-from geomflow.ops.farthest import _search
+from geomflow.ops.farthest import search_farthest
 
 POINTS = torch.rand((3, 500, 3), generator=torch.Generator().manual_seed(0))
 LENGTHS = torch.tensor([500, 20, 0])
@@ -74,7 +74,7 @@ def test_samples_carry_gradients_to_their_points_only():
 def test_the_custom_op_passes_torchs_checks():
     valid = torch.ones(3, 500, dtype=torch.bool)
     for backend in ("reference", "warp"):
-        torch.library.opcheck(_search, (POINTS, valid, torch.tensor([0, 1, 2]), 4, backend))
+        torch.library.opcheck(search_farthest, (POINTS, valid, torch.tensor([0, 1, 2]), 4, backend))
 
 
 @pytest.mark.usefixtures("unchecked_shapes")

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from geomflow.ops import ball_query, group_points, knn_gather, knn_points, sample_farthest_points, three_interpolate
-from geomflow.ops.neighbours import _search, _within
+from geomflow.ops.neighbours import search_ball, search_knn
 
 
 def rand(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> torch.Tensor:
@@ -142,9 +142,9 @@ def test_interpolation_reproduces_constants_and_has_derivatives():
 
 def test_custom_ops_pass_torchs_checks():
     for backend in ("reference", "kdtree", "warp"):
-        torch.library.opcheck(_search, (A, B, *LENGTHS, 3, 2, backend))
+        torch.library.opcheck(search_knn, (A, B, *LENGTHS, 3, 2, backend))
     for backend in ("reference", "warp"):
-        torch.library.opcheck(_within, (A, B, *LENGTHS, 3, 0.2, backend))
+        torch.library.opcheck(search_ball, (A, B, *LENGTHS, 3, 0.2, backend))
 
 
 @pytest.mark.usefixtures("unchecked_shapes")

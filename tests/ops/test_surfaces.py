@@ -367,7 +367,7 @@ def test_layout_precision_and_autocast_of_closest_points(backend):
 def test_the_search_is_a_proper_custom_op():
     points, lengths, vertices, faces = soup()
     for backend in SEARCHES:
-        torch.library.opcheck(surfaces._search, (points, lengths, vertices, faces, backend))
+        torch.library.opcheck(surfaces.search_closest_face, (points, lengths, vertices, faces, backend))
 
 
 # --- normals ---------------------------------------------------------------------------------------------------------
