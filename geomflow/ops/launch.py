@@ -33,42 +33,36 @@ def array(values: Tensor) -> Any:
     return wp.from_torch(values.contiguous(), requires_grad=False)
 
 
-def launch(kernel: Any, rows: int, inputs: list[Any], device: torch.device, block: int = 1) -> None:
+def launch(kernel: Any, rows: int, inputs: list[Any], device: torch.device, block: int | None = None) -> None:
     """Launch a kernel over rows; its first argument is the row that its thread 0 works on.
 
     A Warp launch on the CPU is one thread and lets go of Python's lock, so the rows are cut into chunks for a pool of
-    as many threads as torch uses.
+    as many threads as torch uses. Blocks of several threads stay in one launch: on the CPU all share one memory for
+    their tiles, and two launches at a time would write over each other's.
 
     Args:
         kernel: Kernel that takes `first` and then `inputs`.
-        rows: Rows, or blocks of rows where `block` is more than 1.
+        rows: Rows, or blocks.
         inputs: Warp arrays and numbers.
         device: The tensors' device.
-        block: Threads that share each row; on the CPU one, unless `wp.config.enable_cpu_blocks` is set.
+        block: Threads of each block, for kernels that ask for their block and lane.
     """
     start = functools.partial(_start, kernel, inputs=inputs, device=device, block=block)
-    if device.type == "cuda":
-        return start(0, rows)
-    kernel.module.load(wp.get_device("cpu"), _block(block))
-    threads = torch.get_num_threads()
-    step = max(1 if block > 1 else CHUNK, math.ceil(rows / (4 * threads)))
+    threads = 1 if device.type == "cuda" or (block or 1) > 1 else torch.get_num_threads()
+    step = max(1 if block else CHUNK, math.ceil(rows / (4 * threads)))
     if threads == 1 or step >= rows:
         return start(0, rows)
+    kernel.module.load(wp.get_device("cpu"), 1)
     list(_pool(threads).map(start, *zip(*((at, min(step, rows - at)) for at in range(0, rows, step)), strict=True)))
     return None
 
 
-def _start(kernel: Any, first: int, rows: int, inputs: list[Any], device: torch.device, block: int) -> None:
+def _start(kernel: Any, first: int, rows: int, inputs: list[Any], device: torch.device, block: int | None) -> None:
     where = {"device": str(device), "stream": wp.stream_from_torch(device) if device.type == "cuda" else None}
-    if block == 1:
+    if block is None:
         wp.launch(kernel, rows, [first, *inputs], **where)
     else:
         wp.launch_tiled(kernel, dim=[rows], inputs=[first, *inputs], block_dim=block, **where)
-
-
-def _block(block: int) -> int:
-    """Threads per block on the CPU."""
-    return block if wp.config.enable_cpu_blocks else 1
 
 
 @functools.cache

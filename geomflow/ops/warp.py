@@ -11,10 +11,11 @@ from geomflow.ops._closest import closest_face_warp as closest_face
 from geomflow.ops.batches import length_mask
 from geomflow.ops.dispatch import Problem
 from geomflow.ops.kernels.ball import ball_tree
-from geomflow.ops.kernels.farthest import farthest_points
+from geomflow.ops.kernels.farthest import farthest_kernel
 from geomflow.ops.kernels.knn import TILE, tile_kernel, tree_kernel
 from geomflow.ops.launch import array, launch, vectors
 from geomflow.ops.tree import NOBODY, Tree, build, curve_orders, three
+from geomflow.warp_runtime import wp
 
 __all__ = ["ball", "closest_face", "farthest", "knn", "unfit"]
 
@@ -101,6 +102,7 @@ def farthest(
 ) -> Int[Tensor, "b k"]:
     """Return k rows per cloud by farthest point sampling; see `reference.farthest`."""
     cuda = points.is_cuda
+    blocks = cuda or wp.config.enable_cpu_blocks
     points = three(points)
     tree = build(points, valid, bucket=16 if cuda else 32)
     groups = max(1, tree.buckets // (4 if cuda else 32))
@@ -110,7 +112,7 @@ def farthest(
     state = [nearest, keys[:, tree.buckets - 1 :], keys[:, groups - 1 : 2 * groups - 1], chosen]
     boxes = [vectors(tree.points), array(tree.order), vectors(tree.lower), vectors(tree.upper)]
     inputs = [vectors(points), array(start.int()), *boxes, *(array(part.contiguous()) for part in state)]
-    launch(farthest_points, len(points), inputs, points.device, block=FARTHEST_BLOCK)
+    launch(farthest_kernel(blocks), len(points), inputs, points.device, block=FARTHEST_BLOCK if blocks else 1)
     return chosen.long()
 
 

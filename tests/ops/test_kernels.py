@@ -18,7 +18,8 @@ SIZES = (1, 2, 4, 8, 16, 32, 64)
 MODULES = {
     "curve": lambda: curve.hilbert_keys.module,
     "ball": lambda: ball.ball_tree.module,
-    "farthest": lambda: farthest.farthest_points.module,
+    "farthest, one thread": lambda: farthest.farthest_kernel(False).module,
+    "farthest, blocks": lambda: farthest.farthest_kernel(True).module,
     "closest": lambda: closest.nearest_face.module,
     **{f"knn_tree {k}": lambda k=k: knn.tree_kernel(k).module for k in SIZES},
     **{f"knn_tile {k}": lambda k=k: knn.tile_kernel(k).module for k in SIZES},

@@ -5,7 +5,8 @@ thread on its own groups, and the farthest point of all is a reduction over the 
 such buckets too). Distance and index are one 64-bit key: the larger distance wins, then the lower index.
 """
 
-from typing import no_type_check
+import functools
+from typing import Any, no_type_check
 
 from geomflow.ops.kernels.common import box_length, length
 from geomflow.warp_runtime import wp
@@ -70,45 +71,66 @@ def bucket_after(
     return key
 
 
-@wp.kernel(enable_backward=False)
+@wp.func
 @no_type_check
-def farthest_points(
-    first: wp.int32,
-    cloud: wp.array2d(dtype=wp.vec3),
-    start: wp.array(dtype=wp.int32),
-    points: wp.array2d(dtype=wp.vec3),
-    order: wp.array2d(dtype=wp.int32),
-    lower: wp.array2d(dtype=wp.vec3),
-    upper: wp.array2d(dtype=wp.vec3),
-    nearest: wp.array2d(dtype=wp.float32),
-    bucket_key: wp.array2d(dtype=wp.int64),
-    group_key: wp.array2d(dtype=wp.int64),
-    chosen: wp.array2d(dtype=wp.int32),
-):
-    """Fill `chosen`; keys and `nearest` hold the state of each cloud and are written over."""
-    block, lane = wp.tid()
-    b = first + block
-    buckets = bucket_key.shape[1]
-    groups = group_key.shape[1]
-    size = points.shape[1] // buckets
-    members = buckets // groups
-    sample = start[b]
-    for k in range(chosen.shape[1]):
-        if lane == 0:
-            chosen[b, k] = sample
-        best = wp.int64(-1)
-        if sample >= 0:
-            q = cloud[b, sample]
-            for g in range(lane, groups, wp.block_dim()):
-                if reaches(lower, upper, b, groups - 1 + g, q, group_key[b, g]):
-                    key = wp.int64(-1)
-                    for n in range(g * members, (g + 1) * members):
-                        if reaches(lower, upper, b, buckets - 1 + n, q, bucket_key[b, n]):
-                            bucket_key[b, n] = bucket_after(points, order, nearest, b, n * size, size, q, sample)
-                        key = wp.max(key, bucket_key[b, n])
-                    group_key[b, g] = key
-                best = wp.max(best, group_key[b, g])
-        best = wp.tile_extract(wp.tile_max(wp.tile(best)), 0)
-        sample = -1
-        if best >= wp.int64(0):
-            sample = key_index(best)
+def largest_alone(key: wp.int64) -> wp.int64:
+    """The largest key of a block of one thread."""
+    return key
+
+
+@wp.func
+@no_type_check
+def largest_of_block(key: wp.int64) -> wp.int64:
+    """The largest key of all threads of a block."""
+    return wp.tile_extract(wp.tile_max(wp.tile(key)), 0)
+
+
+@functools.cache
+@no_type_check
+def farthest_kernel(blocks: bool) -> Any:
+    """Return the kernel for blocks of several threads, or of one, which then needs no memory that blocks share."""
+    largest = largest_of_block if blocks else largest_alone
+
+    @wp.kernel(enable_backward=False, module="unique")
+    def farthest_points(
+        first: wp.int32,
+        cloud: wp.array2d(dtype=wp.vec3),
+        start: wp.array(dtype=wp.int32),
+        points: wp.array2d(dtype=wp.vec3),
+        order: wp.array2d(dtype=wp.int32),
+        lower: wp.array2d(dtype=wp.vec3),
+        upper: wp.array2d(dtype=wp.vec3),
+        nearest: wp.array2d(dtype=wp.float32),
+        bucket_key: wp.array2d(dtype=wp.int64),
+        group_key: wp.array2d(dtype=wp.int64),
+        chosen: wp.array2d(dtype=wp.int32),
+    ):
+        """Fill `chosen`; keys and `nearest` hold the state of each cloud and are written over."""
+        block, lane = wp.tid()
+        b = first + block
+        buckets = bucket_key.shape[1]
+        groups = group_key.shape[1]
+        size = points.shape[1] // buckets
+        members = buckets // groups
+        sample = start[b]
+        for k in range(chosen.shape[1]):
+            if lane == 0:
+                chosen[b, k] = sample
+            best = wp.int64(-1)
+            if sample >= 0:
+                q = cloud[b, sample]
+                for g in range(lane, groups, wp.block_dim()):
+                    if reaches(lower, upper, b, groups - 1 + g, q, group_key[b, g]):
+                        key = wp.int64(-1)
+                        for n in range(g * members, (g + 1) * members):
+                            if reaches(lower, upper, b, buckets - 1 + n, q, bucket_key[b, n]):
+                                bucket_key[b, n] = bucket_after(points, order, nearest, b, n * size, size, q, sample)
+                            key = wp.max(key, bucket_key[b, n])
+                        group_key[b, g] = key
+                    best = wp.max(best, group_key[b, g])
+            best = largest(best)
+            sample = -1
+            if best >= wp.int64(0):
+                sample = key_index(best)
+
+    return farthest_points
