@@ -4,10 +4,10 @@ PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3.14 py
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help demo test bench clean
+.PHONY: help demo test bench bench-ops clean
 
 help:  ## show this list
-	@sed -n 's/^\([a-z]*\):.*## /make \1 \t/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## /make \1 \t/p' $(MAKEFILE_LIST)
 
 .venv/bin/python:
 	@test -n "$(PYTHON)" || { echo "geomflow wants Python 3.11 or newer; none found. Set PYTHON=/path/to/python"; exit 1; }
@@ -44,6 +44,9 @@ test: .venv/installed-test  ## lint, types, import contracts and the default tes
 
 bench: .venv/installed-bench  ## print the benchmark tables (minutes)
 	$(BIN)/python -m benchmarks
+
+bench-ops: .venv/installed-bench  ## neighbourhood ops beside other libraries, into docs/results/ops.md
+	$(BIN)/python -m benchmarks.ops --out docs/results
 
 clean:  ## remove everything that make made
 	rm -rf .venv out build

@@ -4,7 +4,7 @@ import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
-REQUIRED = ("geomflow", "torch", "numpy", "scipy", "trimesh", "scikit-image", "point-cloud-utils", "warp-lang")
+REQUIRED = ("geomflow", "torch", "numpy", "scipy", "trimesh", "scikit-image", "point-cloud-utils", "warp-lang", "pykdtree")
 
 OPTIONAL = {
     "manifold3d": "exact booleans of trimesh meshes (extra: fast)",
@@ -30,6 +30,7 @@ def examine() -> list[str]:
         _torch_devices(),
         _warp_devices(),
         *_kernels(),
+        *_ops(),
         _rendering(),
     ]
 
@@ -71,6 +72,13 @@ def _kernel(device: str) -> str:
     box = Box((0.5, 0.5, 0.5)).mesh()
     found = float(Bvh(np.asarray(box.vertices), np.asarray(box.faces), device).distance(np.array([[0.9, 0.0, 0.0]]))[0])
     return f"kernels on {device}: {'work' if abs(found - 0.4) < 1e-5 else f'WRONG, {found} instead of 0.4'}"
+
+
+def _ops() -> list[str]:
+    """The backends of the neighbourhood ops."""
+    from geomflow.ops import backends
+
+    return [f"ops, backend {name}: {what}" for name, what in backends().items()]
 
 
 def _rendering() -> str:

@@ -6,13 +6,12 @@ from geomflow.ops.dispatch import backends
 from geomflow.ops.farthest import FarthestPoints, sample_farthest_points
 from geomflow.ops.neighbours import KNN, ball_query, group_points, knn_gather, knn_points, three_interpolate
 from geomflow.ops.surfaces import ClosestPoints, closest_point_on_mesh, estimate_normals, sample_points_from_meshes
-
-# T from geomflow.ops.transport import Assignment, nearest_assignment, sinkhorn_distance, sliced_wasserstein
+from geomflow.ops.transport import Assignment, nearest_assignment, sinkhorn_distance, sliced_wasserstein
 from geomflow.ops.voxels import devoxelize, voxelize
 
 __all__ = [
     "KNN",
-    # T "Assignment",
+    "Assignment",
     "ClosestPoints",
     "FarthestPoints",
     "Packed",
@@ -28,14 +27,14 @@ __all__ = [
     "hausdorff_distance",
     "knn_gather",
     "knn_points",
-    # T "nearest_assignment",
+    "nearest_assignment",
     "pack",
     "pad",
     "row_splits",
     "sample_farthest_points",
     "sample_points_from_meshes",
-    # T "sinkhorn_distance",
-    # T "sliced_wasserstein",
+    "sinkhorn_distance",
+    "sliced_wasserstein",
     "split_lengths",
     "three_interpolate",
     "voxelize",

@@ -90,6 +90,17 @@ def check_name(argument: str, wanted: str) -> None:
         raise ValueError(f"{argument} must be auto, {', '.join(BACKENDS)}, given {wanted!r}")
 
 
+def reference_only(op: str, backend: str) -> None:
+    """Refuse any backend but torch itself, for ops that need no search.
+
+    Raises:
+        ValueError: The backend is neither `auto` nor `reference`.
+    """
+    check_name("backend", backend)
+    if backend not in ("auto", "reference"):
+        raise ValueError(f"backend {backend!r} cannot do {op}: it has no such function (what can: reference)")
+
+
 def preference(problem: Problem) -> tuple[str, ...]:
     """Return the backends from the quickest on, as measured (see docs/results/ops.md)."""
     if problem.device != "cpu":

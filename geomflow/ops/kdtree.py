@@ -27,7 +27,7 @@ TRIAL = 256
 CROWDED = 0.5
 """Share of the queries on trial that have equal distances from which on it does."""
 
-BRUTE = 2**20
+BRUTE = 2**16
 """Pairs of points up to which a few rows are asked again by brute force rather than with a tree of their own."""
 
 HUGE = 1e18

@@ -12,9 +12,8 @@ from torch import Tensor
 
 from geomflow.ops._closest import closest_in_triangle, corners, dot, edges, unit_of
 from geomflow.ops.batches import Clouds, checked_clouds, checked_pair
-from geomflow.ops.dispatch import check_name, operator, problem_of, run
+from geomflow.ops.dispatch import check_name, operator, problem_of, reference_only, run
 from geomflow.ops.neighbours import knn_gather, knn_points
-from geomflow.ops.voxels import reference_only
 
 
 class ClosestPoints(NamedTuple):

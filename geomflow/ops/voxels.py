@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from geomflow.ops.batches import HALF, Clouds, checked_clouds
-from geomflow.ops.dispatch import check_name
+from geomflow.ops.dispatch import reference_only
 
 
 def voxelize(
@@ -80,17 +80,6 @@ def devoxelize(
     with torch.autocast(grid.device.type, enabled=False):
         found = torch.nn.functional.grid_sample(grid, places, padding_mode="border", align_corners=False)
     return torch.where(valid, found[:, :, 0, 0].transpose(1, 2), 0)
-
-
-def reference_only(op: str, backend: str) -> None:
-    """Refuse any backend but torch itself, for ops that need no search.
-
-    Raises:
-        ValueError: The backend is neither `auto` nor `reference`.
-    """
-    check_name("backend", backend)
-    if backend not in ("auto", "reference"):
-        raise ValueError(f"backend {backend!r} cannot do {op}: it has no such function (what can: reference)")
 
 
 def _checked_points(points: Tensor, lengths: Tensor | None) -> Clouds:
