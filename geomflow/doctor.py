@@ -4,7 +4,17 @@ import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
-REQUIRED = ("geomflow", "torch", "numpy", "scipy", "trimesh", "scikit-image", "point-cloud-utils", "warp-lang", "pykdtree")
+REQUIRED = (
+    "geomflow",
+    "torch",
+    "numpy",
+    "scipy",
+    "trimesh",
+    "scikit-image",
+    "point-cloud-utils",
+    "pykdtree",
+    "warp-lang",
+)
 
 OPTIONAL = {
     "manifold3d": "exact booleans of trimesh meshes (extra: fast)",

@@ -9,8 +9,8 @@ from jaxtyping import Integer, Shaped
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from geomflow.warp_runtime import wp
 from geomflow.geometry.winding import winding_number
+from geomflow.warp_runtime import wp
 
 
 @dataclass(frozen=True)

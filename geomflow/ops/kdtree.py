@@ -6,6 +6,7 @@ parallel torch op, torch's idle threads keep spinning for a while and would take
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -134,13 +135,14 @@ def _tree(points: np.ndarray, norm: int) -> Callable[[np.ndarray, int], Table]:
         from scipy.spatial import KDTree
 
         slow = KDTree(points)
-        return lambda queries, k: _table(*slow.query(queries, k, p=1, workers=-1), points, k)
+        return lambda queries, k: _table(slow.query(queries, k, p=1, workers=-1), points, k)
     fast = FastTree(points)
-    return lambda queries, k: _table(*fast.query(queries, k, sqr_dists=True), points, k)
+    return lambda queries, k: _table(fast.query(queries, k, sqr_dists=True), points, k)
 
 
-def _table(distance: np.ndarray, row: np.ndarray, points: np.ndarray, k: int) -> Table:
+def _table(answer: Any, points: np.ndarray, k: int) -> Table:
     """Distances (m, k) and rows (m, k) as signed integers; infinity and -1 where the distance overflows."""
+    distance, row = answer
     distance = np.asarray(distance, points.dtype).reshape(-1, k)
     row = row.view(f"i{row.itemsize}").reshape(-1, k)
     if len(row) and distance[:, -1].max() < HUGE:
