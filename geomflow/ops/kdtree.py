@@ -28,8 +28,8 @@ TRIAL = 256
 CROWDED = 0.5
 """Share of the queries on trial that have equal distances from which on it does."""
 
-BRUTE = 2**16
-"""Pairs of points up to which a few rows are asked again by brute force rather than with a tree of their own."""
+BRUTE = 2**18
+"""Pairs of points up to which rows are asked again by brute force rather than with a tree that knows indices."""
 
 HUGE = 1e18
 """Distance from which on pykdtree may have found nothing: it starts its search at the root of the largest float32."""
@@ -152,10 +152,22 @@ def _table(answer: Any, points: np.ndarray, k: int) -> Table:
 
 
 def _exact(queries: np.ndarray, points: np.ndarray, k: int, norm: int) -> Table:
-    """The k nearest by a backend that orders equal distances by index."""
+    """The k nearest, the lowest row first where distances are equal."""
+    if len(queries) * len(points) <= BRUTE:
+        rows = [_exact_row(query, points, k, norm) for query in queries]
+        return tuple(np.stack(parts) for parts in zip(*rows, strict=True))  # pyright: ignore[reportReturnType]
     clouds = torch.from_numpy(queries)[None], torch.from_numpy(points)[None]
     problem = problem_of("knn", *clouds, k)
     lengths = (torch.tensor([len(part)]) for part in (queries, points))
-    backend = "warp" if problem.pairs > BRUTE and fits("warp", problem) else "reference"
-    distance, index = run(problem, backend, *clouds, *lengths, k, norm)
+    distance, index = run(problem, "warp" if fits("warp", problem) else "reference", *clouds, *lengths, k, norm)
     return distance[0].numpy(), index[0].numpy()
+
+
+def _exact_row(query: np.ndarray, points: np.ndarray, k: int, norm: int) -> Table:
+    """The k nearest of one query by brute force: all that are as near as the k-th, then the first of them."""
+    gap = points - query
+    with np.errstate(over="ignore"):
+        distance = np.abs(gap).sum(1) if norm == 1 else np.square(gap).sum(1)
+    near = np.flatnonzero(distance <= np.partition(distance, k - 1)[k - 1])
+    near = near[distance[near].argsort(kind="stable")][:k]
+    return distance[near], np.where(np.isfinite(distance[near]), near, -1)
