@@ -133,6 +133,20 @@ def checked_lengths(name: str, lengths: Tensor | None, padded: Tensor) -> Int[Te
     return lengths.long().clamp(0, size)
 
 
+def cloud_pair(
+    names: tuple[str, str], first: Tensor, second: Tensor, lengths1: Tensor | None, lengths2: Tensor | None
+) -> tuple[Clouds, Clouds]:
+    """Return two batches of clouds that can be compared.
+
+    Raises:
+        ValueError: Shapes, devices or lengths do not fit.
+        TypeError: They are not floating point tensors of one dtype.
+    """
+    clouds = checked_clouds(names[0], first, lengths1), checked_clouds(names[1], second, lengths2)
+    checked_pair(names, *clouds)
+    return clouds
+
+
 def checked_pair(names: tuple[str, str], first: Clouds, second: Clouds) -> None:
     """Refuse two batches of clouds that cannot be compared.
 

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from geomflow.ops.batches import Clouds, checked_clouds, checked_pair
+from geomflow.ops.batches import Clouds, cloud_pair
 from geomflow.ops.dispatch import operator, problem_of, run
 
 
@@ -65,8 +65,7 @@ def knn_points(
         ValueError: Shapes, devices or lengths do not fit, K is below 1, norm is neither 1 nor 2, or the backend cannot.
         TypeError: The points are not floating point tensors of one dtype.
     """
-    first, second = checked_clouds("p1", p1, lengths1), checked_clouds("p2", p2, lengths2)
-    checked_pair(("p1", "p2"), first, second)
+    first, second = cloud_pair(("p1", "p2"), p1, p2, lengths1, lengths2)
     check_count("K", K)
     if norm not in (1, 2):
         raise ValueError(f"norm must be 1 or 2, given {norm}")
@@ -105,8 +104,7 @@ def ball_query(
         ValueError: Shapes, devices or lengths do not fit, K is below 1, or the backend cannot.
         TypeError: The points are not floating point tensors of one dtype.
     """
-    first, second = checked_clouds("p1", p1, lengths1), checked_clouds("p2", p2, lengths2)
-    checked_pair(("p1", "p2"), first, second)
+    first, second = cloud_pair(("p1", "p2"), p1, p2, lengths1, lengths2)
     check_count("K", K)
     idx = search_ball(
         first.points.detach(), second.points.detach(), first.lengths, second.lengths, K, float(radius), backend

@@ -1,73 +1,46 @@
-"""Optimal transport between clouds: exact for equal sizes, entropic for all, and sliced along random lines.
+"""Optimal transport between clouds of any sizes: entropic, and sliced along random lines.
 
-Every cloud is a uniform distribution over its points. With the cost |x - y|^2 (or |x - y|) and couplings pi,
+Every cloud is a uniform distribution over its points. With the cost |x - y|^2 and couplings pi,
 
-- `nearest_assignment`: min over permutations of the mean cost, which for equal sizes is min_pi <pi, C>;
 - `sinkhorn_distance`: OT_eps = min_pi <pi, C> + eps KL(pi | a x b), less the clouds' own,
   OT_eps(x, y) - OT_eps(x, x) / 2 - OT_eps(y, y) / 2, which makes equal clouds equal (Feydy et al., AISTATS 2019,
   arXiv 1810.08278);
 - `sliced_wasserstein`: the mean over lines of the distance of the projections, which in one dimension is that of the
   quantile functions (Rabin et al., 2011; Bonneel et al., 2015).
+
+Potentials are found without gradient inside an operator, and the distance is taken again in plain torch with the
+potentials held, which by the envelope theorem has the right gradient.
+
+The entropic problem is the maximum over potentials f, g of
+
+    mean_i f_i + mean_j g_j - eps (mean_ij exp((f_i + g_j - C_ij) / eps) - 1),
+
+where the best f for a given g is a soft minimum, f_i = -eps log mean_j exp((g_j - C_ij) / eps). Sinkhorn's algorithm
+alternates this with its mirror image. Here it takes a hundred steps where that takes thousands, because eps falls from
+the largest cost over most of the steps, and each step goes half as far again as the soft minimum (over-relaxation:
+Thibault et al., arXiv 1711.01851). What comes out is the mean of the two lower bounds that f and g give with the best
+answer to each, whose error is of second order in that of the potentials.
 """
 
+import functools
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from geomflow.ops.batches import Clouds, checked_clouds, checked_pair
-from geomflow.ops.chamfer import root
+from geomflow.ops.batches import Clouds, cloud_pair, length_mask
 from geomflow.ops.dispatch import operator, reference_only
-from geomflow.ops.neighbours import check_count, knn_gather
+from geomflow.ops.neighbours import check_count
 
+RELAXATION = 1.5
+"""Step towards the soft minimum: 1 is Sinkhorn's algorithm, from 2 on it does not converge."""
 
-class Assignment(NamedTuple):
-    """The cheapest one-to-one matching of two clouds of equal size.
+ANNEALED = 0.8
+"""Share of the steps over which eps falls; the others are made at its final value."""
 
-    Attributes:
-        distance: Mean cost of the matched pairs (B,), 0 for empty clouds.
-        idx: Row of y for each row of x (B, P), int64; -1 on padding.
-    """
-
-    distance: Float[Tensor, " b"]
-    idx: Int[Tensor, "b p"]
-
-
-def nearest_assignment(
-    x: Float[Tensor, "b p d"],
-    y: Float[Tensor, "b q d"],
-    x_lengths: Int[Tensor, " b"] | None = None,
-    y_lengths: Int[Tensor, " b"] | None = None,
-    *,
-    squared: bool = False,
-    backend: str = "auto",
-) -> Assignment:
-    """Return the exact optimal assignment of two clouds of equal size: the earth mover's distance.
-
-    Jonker and Volgenant's algorithm in SciPy on the CPU, of third order in the number of points: it is meant for up to
-    about 4,000. Distances have gradients of every order to the points, at the matching that was found.
-
-    Args:
-        x: Clouds (B, P, D).
-        y: Clouds (B, Q, D) with as many points each.
-        x_lengths: Points of each cloud of x (B,).
-        y_lengths: Points of each cloud of y (B,).
-        squared: Whether the cost is the squared distance; the default is the Euclidean one.
-        backend: `auto` or `reference`, which are the same here.
-
-    Raises:
-        ValueError: Shapes, devices or lengths do not fit, sizes differ, or a point is not finite.
-        TypeError: The points are not floating point tensors of one dtype.
-    """
-    reference_only("nearest_assignment", backend)
-    first, second = _pair(x, y, x_lengths, y_lengths)
-    _check_matchable(first, second)
-    idx = search_assignment(first.points.detach(), second.points.detach(), first.lengths, squared)
-    there = idx >= 0
-    difference = torch.where(there[..., None], first.points - knn_gather(second.points, idx[..., None])[:, :, 0], 0)
-    cost = difference.square().sum(-1)
-    return Assignment((cost if squared else root(cost)).sum(1) / there.sum(1).clamp(min=1), idx)
+NOTHING = -80.0
+"""Exponent whose exponential is nothing beside 1 but does not underflow, which takes a CPU twenty times as long."""
 
 
 def sinkhorn_distance(
@@ -83,10 +56,11 @@ def sinkhorn_distance(
 ) -> Float[Tensor, " b"]:
     """Return the Sinkhorn divergence (B,) with cost |x - y|^2 and eps = blur^2, in the points' unit squared.
 
-    Log-domain iterations, averaged over both sides; in the first half of them eps falls from the squared diameter to
-    blur^2. Not negative and 0 for equal clouds; a translation by v gives |v|^2 for every blur. Tends to the mean
-    squared cost of the optimal coupling as blur goes to 0, which takes more iterations. The gradient is that of the
-    converged value (envelope theorem: potentials are held), of first order only. Memory grows as P Q.
+    Up to convergence it is not negative, 0 for equal clouds and symmetric; a translation by v adds |v|^2 for every
+    blur, exactly, as the clouds are centred first. Tends to the mean squared cost of the optimal coupling as blur goes
+    to 0, which takes more iterations: with the default ones it falls short by about 1e-3 of itself for 300 points of a
+    unit sphere at blur 0.05, and by 3e-3 at 0.01. The gradient is that of the converged value (potentials are held), of
+    first order only. Memory grows as P Q.
 
     Args:
         x: Clouds (B, P, D).
@@ -94,7 +68,7 @@ def sinkhorn_distance(
         x_lengths: Points of each cloud of x (B,).
         y_lengths: Points of each cloud of y (B,).
         blur: Length below which points are not told apart, in the points' unit.
-        iterations: Updates of the potentials.
+        iterations: Updates of the potentials; fewer than 50 make eps fall too fast.
         debias: Whether the clouds' own terms are subtracted.
         backend: `auto` or `reference`, which are the same here.
 
@@ -109,13 +83,13 @@ def sinkhorn_distance(
     if not blur > 0:
         raise ValueError(f"blur must be a positive length, given {blur}")
     check_count("iterations", iterations)
-    measures = [_measure(cloud) for cloud in _pair(x, y, x_lengths, y_lengths)]
-    a, b = measures
-    schedule = _schedule(a, b, blur, iterations)
-    f, g = _potentials(a, b, schedule)
-    value = a.mean(f) + b.mean(g)
+    (a, mean_a), (b, mean_b) = (
+        _centred(_measure(cloud)) for cloud in cloud_pair(("x", "y"), x, y, x_lengths, y_lengths)
+    )
+    eps = blur**2
+    value = _entropic(a, b, eps, iterations) + (mean_a - mean_b).square().sum(1).to(a.points.dtype)
     if debias:
-        value = value - a.mean(_own_potential(a, schedule)) - b.mean(_own_potential(b, schedule))
+        value = value - (_entropic(a, a, eps, iterations) + _entropic(b, b, eps, iterations)) / 2
     return torch.where(a.there.any(1) & b.there.any(1), value, 0)
 
 
@@ -125,7 +99,7 @@ def sliced_wasserstein(
     x_lengths: Int[Tensor, " b"] | None = None,
     y_lengths: Int[Tensor, " b"] | None = None,
     *,
-    projections: int = 128,
+    projections: int | Float[Tensor, "l d"] = 128,
     power: float = 2.0,
     generator: torch.Generator | None = None,
     backend: str = "auto",
@@ -139,28 +113,27 @@ def sliced_wasserstein(
         y: Clouds (B, Q, D), of any sizes.
         x_lengths: Points of each cloud of x (B,).
         y_lengths: Points of each cloud of y (B,).
-        projections: Random directions, the same for the whole batch.
+        projections: Number of random directions, the same for the whole batch, or directions (L, D) as `directions`
+            gives, for instance under `torch.compile`, which takes no generator.
         power: The exponent p, at least 1.
-        generator: Where the directions are drawn.
+        generator: Where random directions are drawn.
         backend: `auto` or `reference`, which are the same here.
 
     Returns:
         One number per pair; 0 where a cloud is empty. Points that are not finite count as padding.
 
     Raises:
-        ValueError: Shapes, devices or lengths do not fit, power or projections is below 1.
+        ValueError: Shapes, devices, lengths or directions do not fit, power or projections is below 1.
         TypeError: The points are not floating point tensors of one dtype.
     """
     reference_only("sliced_wasserstein", backend)
-    check_count("projections", projections)
     if not power >= 1:
         raise ValueError(f"power must be at least 1, given {power}")
-    a, b = (_measure(cloud) for cloud in _pair(x, y, x_lengths, y_lengths))
-    lines = directions(projections, a.points.shape[2], generator).to(a.points)
-    rows_a, rows_b, share = _common_quantiles(a.there.sum(1), b.there.sum(1), a.there.shape[1], b.there.shape[1])
+    a, b = (_measure(cloud) for cloud in cloud_pair(("x", "y"), x, y, x_lengths, y_lengths))
+    lines = _lines(projections, a.points, generator)
+    rows_a, rows_b, share = _common_quantiles(a.there, b.there)
     gaps = (_at_ranks(a, lines, rows_a) - _at_ranks(b, lines, rows_b)).abs()
-    mean = (gaps.pow(power) * share[..., None].to(gaps)).sum(1).mean(1)
-    mean = torch.where(a.there.any(1) & b.there.any(1), mean, 0)
+    mean = (gaps.pow(power) * share[:, None].to(gaps)).sum(2).mean(1)
     positive = mean > 0
     return torch.where(positive, torch.where(positive, mean, 1).pow(1 / power), 0)
 
@@ -172,130 +145,101 @@ def directions(count: int, dimension: int, generator: torch.Generator | None = N
 
 
 class _Measure(NamedTuple):
-    """Uniform distributions over the points that are there; zeros elsewhere."""
+    """Uniform distributions over the points that are there, of at least one row; zeros elsewhere."""
 
     points: Float[Tensor, "b p d"]
     there: Bool[Tensor, "b p"]
 
     @property
     def log_weights(self) -> Float[Tensor, "b p"]:
-        count = self.there.sum(1, keepdim=True)
-        return torch.where(
-            self.there, -count.clamp(min=1).to(self.points.dtype).log(), torch.where(count > 0, -torch.inf, 0)
-        )
-
-    def mean(self, values: Float[Tensor, "b p"]) -> Float[Tensor, " b"]:
-        return torch.where(self.there, values, 0).sum(1) / self.there.sum(1).clamp(min=1)
+        """-log n on points, -inf on padding; 0 all over empty clouds, so that nothing made of it is NaN."""
+        count = self.there.sum(1, keepdim=True).to(self.points.dtype)
+        return torch.where(self.there, -count.log(), torch.where(count > 0, -torch.inf, 0))
 
 
 def _measure(cloud: Clouds) -> _Measure:
-    there = cloud.mask & cloud.points.detach().isfinite().all(-1)
-    return _Measure(torch.where(there[..., None], cloud.points, 0), there)
+    points, there = cloud.points, cloud.mask & cloud.points.detach().isfinite().all(-1)
+    if points.shape[1] == 0:
+        points, there = points.new_zeros((len(points), 1, points.shape[2])), there.new_zeros((len(points), 1))
+    return _Measure(torch.where(there[..., None], points, 0), there)
 
 
-def _pair(x: Tensor, y: Tensor, x_lengths: Tensor | None, y_lengths: Tensor | None) -> tuple[Clouds, Clouds]:
-    first, second = checked_clouds("x", x, x_lengths), checked_clouds("y", y, y_lengths)
-    checked_pair(("x", "y"), first, second)
-    return first, second
+def _centred(measure: _Measure) -> tuple[_Measure, Float[Tensor, "b d"]]:
+    """The distribution around its mean, and the mean in float64: the squared distances of both add up."""
+    mean = measure.points.double().sum(1) / measure.there.sum(1, keepdim=True).clamp(min=1)
+    around = (measure.points - mean[:, None]).to(measure.points.dtype)
+    return _Measure(torch.where(measure.there[..., None], around, 0), measure.there), mean
 
 
-def _check_matchable(first: Clouds, second: Clouds) -> None:
-    """Refuse clouds of different sizes and broken points; their values are looked at on the CPU only."""
-    if first.points.device.type != "cpu" or torch.compiler.is_compiling():
-        return
-    if not torch.equal(first.lengths, second.lengths):
-        raise ValueError(
-            f"x and y must have equal sizes to be matched one to one, given {first.lengths.tolist()} and "
-            f"{second.lengths.tolist()}"
-        )
-    for name, cloud in (("x", first), ("y", second)):
-        if not cloud.points[cloud.mask].isfinite().all():
-            raise ValueError(f"{name} must be finite to be matched, given NaN or infinite coordinates")
+def _entropic(a: _Measure, b: _Measure, eps: float, iterations: int) -> Float[Tensor, " b"]:
+    """OT_eps, from below; costs are sums of squared differences, as autocast would halve products."""
+    sides = zip(a.points.unbind(-1), b.points.unbind(-1), strict=True)
+    cost = functools.reduce(torch.add, ((p[:, :, None] - q[:, None]).square() for p, q in sides))
+    log_a, log_b, final = a.log_weights, b.log_weights, cost.new_full((len(cost),), eps)
+    f, g = search_potentials(cost.detach(), log_a, log_b, eps, iterations)
+    best_f, best_g = soft_minimum(cost, log_b, g, final), soft_minimum(cost.mT, log_a, f, final)
+    return (log_a.exp() * (f + best_f)).sum(1) / 2 + (log_b.exp() * (g + best_g)).sum(1) / 2
 
 
-def _assignment(x: Tensor, y: Tensor, lengths: Tensor, squared: bool) -> Tensor:
-    """Matched rows of y (B, P), -1 on padding."""
-    from scipy.optimize import linear_sum_assignment
-    from scipy.spatial.distance import cdist
+def potentials(cost: Tensor, log_a: Tensor, log_b: Tensor, eps: float, iterations: int) -> tuple[Tensor, Tensor]:
+    """Potentials (B, P) and (B, Q) of costs (B, P, Q) for weights with these logarithms."""
+    start, reverse = cost.amax((1, 2)).clamp(min=eps), cost.mT.contiguous()
+    f, g = torch.zeros_like(log_a), torch.zeros_like(log_b)
+    for step in range(iterations):
+        annealed = start * (eps / start) ** min(1.0, step / (ANNEALED * iterations))
+        f = torch.lerp(f, soft_minimum(cost, log_b, g, annealed), RELAXATION)
+        g = torch.lerp(g, soft_minimum(reverse, log_a, f, annealed), RELAXATION)
+    return f, g
 
-    idx = torch.full(x.shape[:2], -1)
-    for b, n in enumerate(lengths.tolist()):
-        cost = cdist(x[b, :n].cpu().double(), y[b, :n].cpu().double(), "sqeuclidean" if squared else "euclidean")
-        idx[b, :n] = torch.from_numpy(linear_sum_assignment(cost)[1])
-    return idx.to(x.device)
 
-
-search_assignment = operator(
-    _assignment, lambda x, y, lengths, squared: torch.empty(x.shape[:2], dtype=torch.int64, device=x.device)
+search_potentials = operator(
+    potentials, lambda cost, log_a, log_b, eps, iterations: (torch.empty_like(log_a), torch.empty_like(log_b))
 )
 
 
-def _cost(a: Float[Tensor, "b p d"], b: Float[Tensor, "b q d"]) -> Float[Tensor, "b p q"]:
-    """Squared distances by differences: products would lose digits, and autocast would halve them."""
-    return (a[:, :, None] - b[:, None]).square().sum(-1)
-
-
-def _softmin(eps: Float[Tensor, " b"], cost: Tensor, potential: Tensor, log_weights: Tensor) -> Float[Tensor, "b p"]:
+def soft_minimum(
+    cost: Float[Tensor, "b p q"], log_b: Float[Tensor, "b q"], g: Float[Tensor, "b q"], eps: Float[Tensor, " b"]
+) -> Float[Tensor, "b p"]:
     """-eps log sum_j b_j exp((g_j - C_ij) / eps)."""
     eps = eps[:, None]
-    return -eps * torch.logsumexp((potential / eps + log_weights)[:, None] - cost / eps[..., None], dim=2)
+    exponents = torch.addcmul((log_b + g / eps)[:, None], cost, -1 / eps[..., None])
+    highest = exponents.detach().amax(2)
+    terms = exponents.sub_(highest[..., None]).clamp_(min=NOTHING).exp_()
+    return -eps * (terms.sum(2).log() + highest)
 
 
-@torch.no_grad()
-def _schedule(a: _Measure, b: _Measure, blur: float, iterations: int) -> list[Float[Tensor, " b"]]:
-    """The eps of every iteration for each pair: down from the squared diameter of both, then blur^2."""
-    both, there = torch.cat([a.points, b.points], dim=1), torch.cat([a.there, b.there], dim=1)[..., None]
-    low, high = (torch.where(there, both, sign * torch.inf) for sign in (1, -1))
-    span = (high.amax(1) - low.amin(1)).square().sum(-1).nan_to_num(0, 0, 0).clamp(min=blur**2)
-    half = (iterations + 1) // 2
-    falling = [span * (blur**2 / span) ** (i / half) for i in range(half)]
-    return [*falling, *[torch.full_like(span, blur**2)] * (iterations - half)]
+def _lines(projections: int | Tensor, points: Tensor, generator: torch.Generator | None) -> Float[Tensor, "l d"]:
+    if isinstance(projections, int):
+        check_count("projections", projections)
+        return directions(projections, points.shape[2], generator).to(points)
+    if projections.ndim != 2 or len(projections) == 0 or projections.shape[1] != points.shape[2]:
+        raise ValueError(
+            f"projections must be directions (L, {points.shape[2]}), given shape {tuple(projections.shape)}"
+        )
+    return projections.to(points)
 
 
-def _potentials(a: _Measure, b: _Measure, schedule: list[Tensor]) -> tuple[Float[Tensor, "b p"], Float[Tensor, "b q"]]:
-    """Potentials of both sides, each differentiable in its own points with the other side held."""
-    held_a, held_b = a.points.detach(), b.points.detach()
-    with torch.no_grad():
-        cost = _cost(held_a, held_b)
-        back = cost.mT.contiguous()
-        f, g = torch.zeros_like(cost[:, :, 0]), torch.zeros_like(cost[:, 0])
-        for eps in schedule:
-            better_f, better_g = _softmin(eps, cost, g, b.log_weights), _softmin(eps, back, f, a.log_weights)
-            f, g = (f + better_f) / 2, (g + better_g) / 2
-    eps = schedule[-1]
-    return (
-        _softmin(eps, _cost(a.points, held_b), g, b.log_weights),
-        _softmin(eps, _cost(b.points, held_a), f, a.log_weights),
-    )
+def _common_quantiles(
+    a: Bool[Tensor, "b p"], b: Bool[Tensor, "b q"]
+) -> tuple[Int[Tensor, "b r"], Int[Tensor, "b r"], Float[Tensor, "b r"]]:
+    """Ranks in both clouds wherever both quantile functions are constant, and for what share they are.
 
-
-def _own_potential(a: _Measure, schedule: list[Tensor]) -> Float[Tensor, "b p"]:
-    """Potential of a cloud against itself, where both sides are one."""
-    held = a.points.detach()
-    with torch.no_grad():
-        cost, f = _cost(held, held), torch.zeros_like(held[..., 0])
-        for eps in schedule:
-            f = (f + _softmin(eps, cost, f, a.log_weights)) / 2
-    return _softmin(schedule[-1], _cost(a.points, held), f, a.log_weights)
-
-
-def _common_quantiles(n: Tensor, m: Tensor, most_n: int, most_m: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Ranks in clouds of n and m points wherever both quantile functions are constant, and for what share they are."""
-    ends = [
-        (torch.arange(1, most + 1, device=n.device) / count.clamp(min=1)[:, None].double()).clamp(max=1)
-        for count, most in ((n, most_n), (m, most_m))
+    Of n and m points, the quantiles change at i / n and j / m: integers in units of 1 / (n m). Shares sum to 1, to 0
+    where a cloud is empty.
+    """
+    n, m = a.sum(1, keepdim=True), b.sum(1, keepdim=True)
+    ends = [torch.arange(1, mask.shape[1] + 1, device=a.device) * other for mask, other in ((a, m), (b, n))]
+    levels = torch.nn.functional.pad(torch.cat(ends, dim=1).minimum(n * m).sort(dim=1).values, (1, 0))
+    ranks = [
+        (levels[:, :-1] // other.clamp(min=1)).minimum((count - 1).clamp(min=0)) for count, other in ((n, m), (m, n))
     ]
-    levels = torch.nn.functional.pad(torch.cat(ends, dim=1).sort(dim=1).values, (1, 0))
-    middle = (levels[:, 1:] + levels[:, :-1]) / 2
-    ranks = [(middle * count[:, None]).long().clamp(max=(count[:, None] - 1).clamp(min=0)) for count in (n, m)]
-    return ranks[0], ranks[1], levels.diff(dim=1)
+    return ranks[0], ranks[1], levels.diff(dim=1) / (n * m).clamp(min=1).double()
 
 
-def _at_ranks(measure: _Measure, lines: Float[Tensor, "l d"], ranks: Int[Tensor, "b r"]) -> Float[Tensor, "b r l"]:
+def _at_ranks(measure: _Measure, lines: Float[Tensor, "l d"], ranks: Int[Tensor, "b r"]) -> Float[Tensor, "b l r"]:
     """Projections of the points of these ranks along each line, 0 for empty clouds."""
-    if measure.points.shape[1] == 0:
-        return measure.points.new_zeros((*ranks.shape, len(lines)))
-    along = (measure.points[:, :, None] * lines).sum(-1)
-    ordered = torch.where(measure.there[..., None], along, torch.inf).sort(dim=1).values
-    found = ordered.gather(1, ranks[..., None].expand(-1, -1, len(lines)))
-    return torch.where(measure.there.any(1)[:, None, None], found, 0)
+    coordinates = zip(measure.points.unbind(-1), lines.unbind(-1), strict=True)
+    along = functools.reduce(torch.add, (p[:, None] * u[:, None] for p, u in coordinates))
+    ordered = torch.where(measure.there[:, None], along, torch.inf).sort(dim=2).values
+    ordered = torch.where(length_mask(measure.there.sum(1), along.shape[2])[:, None], ordered, 0)
+    return ordered.gather(2, ranks[:, None].expand(-1, len(lines), -1))

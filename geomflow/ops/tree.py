@@ -87,8 +87,9 @@ def three(points: Float[Tensor, "b p d"]) -> Float[Tensor, "b p 3"]:
 
 def _frame(points: Float[Tensor, "b p 3"]) -> tuple[Float[Tensor, "b 3"], Float[Tensor, "b 3"]]:
     """Corner of a box around nearly all points, thrice as wide as their bulk, and curve cells per unit of length."""
-    some = points[:, :: max(1, points.shape[1] // SAMPLE)]
-    low, high = torch.nanquantile(some, some.new_tensor([TAIL, 1 - TAIL]), dim=1).nan_to_num(0.0)
+    some = points[:, :: max(1, points.shape[1] // SAMPLE)].sort(dim=1).values
+    last = (~some.isnan()).sum(1, keepdim=True) - 1
+    low, high = (some.gather(1, (last * share).long().clamp(min=0))[:, 0].nan_to_num(0.0) for share in (TAIL, 1 - TAIL))
     width = (high - low).clamp(min=torch.finfo(points.dtype).tiny * 2**curve.BITS)
     return low - width, 2**curve.BITS / (3 * width)
 

@@ -17,7 +17,10 @@ from tests.ops.clouds import EXACT, KINDS, cloud, naive_farthest, naive_knn, sea
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)]
 EXAMPLES = int(os.environ.get("GEOMFLOW_TEST_EXAMPLES", "60"))
 many = settings(
-    max_examples=EXAMPLES, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.differing_executors]
+    max_examples=EXAMPLES,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.differing_executors, HealthCheck.too_slow],
 )
 
 
