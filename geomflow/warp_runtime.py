@@ -7,7 +7,11 @@ import warp as wp
 
 def _start() -> None:
     wp.config.log_level = wp.LOG_ERROR
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        kept = os.dup(2)
+    except OSError:  # a daemon has closed it
+        return wp.init()
+    nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere, 2)
         wp.init()
@@ -15,6 +19,7 @@ def _start() -> None:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
+    return None
 
 
 _start()

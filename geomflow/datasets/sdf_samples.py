@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from geomflow.datasets._records import REFLECTION, load_surface, load_with_grid
+from geomflow.errors import RecordError
 from geomflow.prep.manifest import record_files
 from geomflow.records import ShapeRecord
 
@@ -115,7 +116,11 @@ def _arrays(file: Path, pool: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def _surfaces(files: list[Path], pool: int) -> Tensor:
     """Surface points with normals of all records (shapes, pool, 6)."""
-    return torch.from_numpy(np.stack([load_surface(file, pool) for file in files]))
+    surfaces = [load_surface(file, pool) for file in files]
+    for file, surface in zip(files, surfaces, strict=True):
+        if len(surface) != len(surfaces[0]):
+            raise RecordError(f"{file}: has {len(surface)} surface points, {files[0]} has {len(surfaces[0])}")
+    return torch.from_numpy(np.stack(surfaces))
 
 
 def _pool(record: ShapeRecord, kind: str, pool: int) -> np.ndarray:

@@ -70,9 +70,9 @@ class PointEncoder(nn.Module):
 
     def forward(self, surface: Float[Tensor, "batch n 6"]) -> Float[Tensor, "batch c2 x y z"]:
         """Return mean and log-variance, one after the other, per latent cell."""
-        points, normals = by_place(surface).split(3, dim=2)
-        present = points.isfinite().all(-1, keepdim=True)
-        x, tokens = self._read(points, torch.where(present, normals, 0))
+        present = surface.isfinite().all(-1, keepdim=True)
+        points, normals = by_place(torch.where(present, surface, torch.nan)).split(3, dim=2)
+        x, tokens = self._read(points, normals.nan_to_num(0))
         for block in self.rounds:
             x = block(x, tokens)
         return self.out(self.norm(x)).transpose(1, 2).unflatten(2, (self.cells,) * 3)

@@ -7,7 +7,7 @@ from geomflow.ops.dispatch import backends
 from geomflow.ops.farthest import FarthestPoints, sample_farthest_points
 from geomflow.ops.neighbours import KNN, ball_query, group_points, knn_gather, knn_points, three_interpolate
 from geomflow.ops.surfaces import ClosestPoints, closest_point_on_mesh, estimate_normals, sample_points_from_meshes
-from geomflow.ops.transport import sinkhorn_distance, sliced_wasserstein
+from geomflow.ops.transport import directions, sinkhorn_distance, sliced_wasserstein
 from geomflow.ops.voxels import devoxelize, voxelize
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "chamfer_distance",
     "closest_point_on_mesh",
     "devoxelize",
+    "directions",
     "estimate_normals",
     "group_points",
     "hausdorff_distance",

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from geomflow.ops.batches import length_mask
+from geomflow.ops.batches import Clouds
 
 BUDGET = 2**18
 """Pairs of a point and a face held at once by the search over all of them."""
@@ -148,7 +148,7 @@ def _named(faces: Int[Tensor, "b f 3"], size: int) -> Bool[Tensor, "b f"]:
 
 def _answered(points: Float[Tensor, "b p 3"], lengths: Int[Tensor, " b"]) -> Bool[Tensor, "b p"]:
     """Which rows are points."""
-    return length_mask(lengths, points.shape[1]) & points.isfinite().all(-1)
+    return Clouds(points, lengths).valid
 
 
 def _lowest(

@@ -22,8 +22,13 @@ class Clouds(NamedTuple):
 
     @property
     def mask(self) -> Bool[Tensor, "b p"]:
-        """Which rows are points: not past the length."""
+        """Which rows are not past the length."""
         return length_mask(self.lengths, self.points.shape[1])
+
+    @property
+    def valid(self) -> Bool[Tensor, "b p"]:
+        """Which rows are points: not past the length, and finite."""
+        return self.mask & self.points.detach().isfinite().all(-1)
 
 
 class Packed(NamedTuple):

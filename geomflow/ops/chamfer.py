@@ -70,7 +70,10 @@ def chamfer_distance(
     _check_reductions(batch_reduction, point_reduction, x_normals if x_normals is not None else y_normals)
     if (x_normals is None) != (y_normals is None) and not single_directional:
         raise ValueError("x_normals and y_normals must be given both or neither")
+    _check_normals("x_normals", x_normals, x)
+    _check_normals("y_normals", y_normals, y)
     _check_weights(weights, x)
+    weights = None if weights is None else weights.to(x.dtype if x.dtype == torch.float64 else torch.float32)
     sides = [_side(x, y, x_lengths, y_lengths, x_normals, y_normals, norm, squared, abs_cosine, backend)]
     if not single_directional:
         sides.append(_side(y, x, y_lengths, x_lengths, y_normals, x_normals, norm, squared, abs_cosine, backend))
@@ -135,6 +138,7 @@ def _side(
     distance = distance if squared or norm == 1 else root(distance)
     if a_normals is None or b_normals is None:
         return _Side(distance, None, found)
+    a_normals = torch.where(found[..., None], a_normals, 0)
     cosine = torch.cosine_similarity(a_normals, knn_gather(b_normals, idx)[:, :, 0], dim=-1, eps=1e-6)
     return _Side(distance, torch.where(found, 1 - (cosine.abs() if abs_cosine else cosine), 0), found)
 
@@ -175,6 +179,12 @@ def _check_reductions(batch: str | None, point: str | None, normals: Tensor | No
         raise ValueError("batch_reduction must be None where point_reduction is None")
     if point == "max" and normals is not None:
         raise ValueError("point_reduction 'max' must come without normals")
+
+
+def _check_normals(name: str, normals: Tensor | None, points: Tensor) -> None:
+    if normals is not None and normals.shape[:2] != points.shape[:2]:
+        wanted, given = tuple(points.shape[:2]), tuple(normals.shape)
+        raise ValueError(f"{name} must have the rows of its points, {wanted}, given {given}")
 
 
 def _check_weights(weights: Tensor | None, x: Tensor) -> None:

@@ -35,6 +35,8 @@ class Problem(NamedTuple):
         dimension: Coordinates of a point.
         pairs: Pairs of points that brute force would look at, over all clouds.
         k: Neighbours or samples per cloud.
+        rows: Questions asked, over all clouds: results.
+        points: Points of the largest cloud that is searched.
     """
 
     op: str
@@ -43,6 +45,8 @@ class Problem(NamedTuple):
     dimension: int
     pairs: int
     k: int
+    rows: int
+    points: int
 
 
 def backends() -> dict[str, str]:
@@ -109,7 +113,7 @@ def preference(problem: Problem) -> tuple[str, ...]:
 
 
 def _wishes(problem: Problem) -> tuple[str, ...]:
-    forced = os.environ.get(VARIABLE, "auto")
+    forced = os.environ.get(VARIABLE) or "auto"
     check_name(VARIABLE, forced)
     return preference(problem) if forced == "auto" else (forced, *preference(problem))
 
@@ -150,5 +154,5 @@ def operator(search: Callable, shapes: Callable) -> Callable:
 
 def problem_of(op: str, first: Tensor, second: Tensor, k: int) -> Problem:
     """Return the problem of comparing clouds (B, P, D) with clouds (B, Q, D)."""
-    pairs = first.shape[0] * first.shape[1] * second.shape[1]
-    return Problem(op, first.device.type, first.dtype, first.shape[2], pairs, k)
+    rows, points = first.shape[0] * first.shape[1], second.shape[1]
+    return Problem(op, first.device.type, first.dtype, first.shape[2], rows * points, k, rows, points)

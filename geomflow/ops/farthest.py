@@ -5,7 +5,8 @@ arXiv 1706.02413), the lowest index where distances are equal, and no point is t
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from numbers import Integral
+from typing import NamedTuple, TypeGuard
 
 import torch
 from jaxtyping import Float, Int
@@ -54,9 +55,9 @@ def sample_farthest_points(
     """
     clouds = checked_clouds("points", points, lengths)
     counts = _per_cloud("K", K, clouds)
-    most = K if isinstance(K, int) else int(counts.max()) if len(counts) else 0
+    most = int(K) if _is_one(K) else max((int(count) for count in torch.as_tensor(K)), default=1)
     check_count("K", most)
-    valid = clouds.mask & clouds.points.detach().isfinite().all(-1)
+    valid = clouds.valid
     start = _random_start(valid, generator) if random_start_point else _per_cloud("start_idx", start_idx, clouds)
     idx = search_farthest(clouds.points.detach(), valid, _first_valid(start, valid), most, backend)
     idx = torch.where(torch.arange(most, device=idx.device) < counts[:, None], idx, -1)
@@ -66,10 +67,16 @@ def sample_farthest_points(
 def _per_cloud(name: str, value: int | Sequence[int] | Tensor, clouds: Clouds) -> Int[Tensor, " b"]:
     """One number or one per cloud as a tensor (B,) on the clouds' device."""
     device, size = clouds.points.device, len(clouds.points)
-    numbers = torch.full((size,), value, device=device) if isinstance(value, int) else torch.as_tensor(value).to(device)
+    one = _is_one(value)
+    numbers = torch.full((size,), int(value), device=device) if one else torch.as_tensor(value, device=device)
     if numbers.shape != (size,):
         raise ValueError(f"{name} must be one number or one per cloud ({size},), given shape {tuple(numbers.shape)}")
     return numbers.long()
+
+
+def _is_one(value: object) -> TypeGuard[int]:
+    """Whether a value is one number rather than one per cloud."""
+    return value.ndim == 0 if isinstance(value, Tensor) else isinstance(value, Integral)
 
 
 def _random_start(valid: Tensor, generator: torch.Generator | None) -> Int[Tensor, " b"]:
@@ -96,8 +103,8 @@ def _farthest(points: Tensor, valid: Tensor, start: Tensor, k: int, backend: str
     """Rows in the order of farthest point sampling, -1 where all points are taken."""
     if not points.numel():
         return torch.full((len(points), k), -1, device=points.device)
-    pairs = points.shape[0] * points.shape[1] * k
-    problem = Problem("farthest", points.device.type, points.dtype, points.shape[2], pairs, k)
+    batch, size, dimension = points.shape
+    problem = Problem("farthest", points.device.type, points.dtype, dimension, batch * size * k, k, batch * k, size)
     return run(problem, backend, points.contiguous(), valid, start, k)
 
 

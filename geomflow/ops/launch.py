@@ -2,6 +2,7 @@
 
 import functools
 import math
+import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -13,18 +14,9 @@ from geomflow.warp_runtime import wp
 CHUNK = 256
 """Fewest rows worth a launch of their own on the CPU: about ten times what the launch costs."""
 
-MOST_POINTS = (2**31 - 1) // 12
-"""Points of a cloud whose bytes 32 bits can count."""
-
 
 def vectors(points: Tensor) -> Any:
-    """Return float32 points (..., 3) as a Warp array of vectors that shares their memory.
-
-    Raises:
-        ValueError: A cloud has more points than Warp's 32-bit strides can step over.
-    """
-    if points.shape[-2] > MOST_POINTS:
-        raise ValueError(f"Warp's kernels take at most {MOST_POINTS} points per cloud, given {points.shape[-2]}")
+    """Return float32 points (..., 3) as a Warp array of vectors that shares their memory."""
     return wp.from_torch(points.contiguous(), dtype=wp.vec3, requires_grad=False)
 
 
@@ -53,7 +45,8 @@ def launch(kernel: Any, rows: int, inputs: list[Any], device: torch.device, bloc
     if threads == 1 or step >= rows:
         return start(0, rows)
     kernel.module.load(wp.get_device("cpu"), 1)
-    list(_pool(threads).map(start, *zip(*((at, min(step, rows - at)) for at in range(0, rows, step)), strict=True)))
+    chunks = [(at, min(step, rows - at)) for at in range(0, rows, step)]
+    list(_pool(threads, os.getpid()).map(lambda chunk: start(*chunk), chunks))
     return None
 
 
@@ -66,5 +59,6 @@ def _start(kernel: Any, first: int, rows: int, inputs: list[Any], device: torch.
 
 
 @functools.cache
-def _pool(threads: int) -> ThreadPoolExecutor:
+def _pool(threads: int, process: int) -> ThreadPoolExecutor:
+    """Threads of one process: one that was forked from it, as a loader's workers are, has none of them."""
     return ThreadPoolExecutor(threads, thread_name_prefix="geomflow-ops")

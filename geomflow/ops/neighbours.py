@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from geomflow.ops.batches import Clouds, cloud_pair
 from geomflow.ops.dispatch import operator, problem_of, run
@@ -115,7 +116,7 @@ def ball_query(
 def knn_gather(
     x: Shaped[Tensor, "b q c"], idx: Int[Tensor, "b p k"], lengths: Int[Tensor, " b"] | None = None
 ) -> Shaped[Tensor, "b p k c"]:
-    """Return rows of x by index, zeros where the index is -1 or, given lengths, in places k >= lengths[b].
+    """Return rows of x by index, zeros where there is no such row, as for -1, and in places k >= lengths[b] if given.
 
     Args:
         x: Features (B, P2, C).
@@ -124,11 +125,11 @@ def knn_gather(
     """
     if lengths is not None:
         idx = torch.where(torch.arange(idx.shape[2], device=idx.device) < lengths[:, None, None], idx, -1)
-    if x.shape[1] == 0:
-        return x.new_zeros((*idx.shape, x.shape[2]))
+    there = (idx >= 0) & (idx < x.shape[1])
+    x = x if x.shape[1] else torch.nn.functional.pad(x, (0, 0, 0, 1))
     starts = x.shape[1] * torch.arange(len(x), device=x.device)[:, None, None]
-    rows = x.flatten(0, 1).index_select(0, (idx.clamp(min=0) + starts).flatten())
-    return torch.where((idx >= 0)[..., None], rows.view(*idx.shape, x.shape[2]), 0)
+    rows = x.flatten(0, 1).index_select(0, (torch.where(there, idx, 0) + starts).flatten())
+    return torch.where(there[..., None], rows.view(*idx.shape, x.shape[2]), 0)
 
 
 def group_points(
@@ -142,7 +143,12 @@ def group_points(
         points: Points or features (B, P2, C).
         idx: Neighbourhoods (B, P1, K) as from `knn_points` or `ball_query`.
         centers: What each neighbourhood is measured from (B, P1, C).
+
+    Raises:
+        ValueError: The centres are not one per neighbourhood.
     """
+    if centers is not None and centers.shape[:2] != idx.shape[:2]:
+        raise ValueError(f"centers must have the rows of idx, {tuple(idx.shape[:2])}, given {tuple(centers.shape[:2])}")
     grouped = knn_gather(points, idx)
     return grouped if centers is None else torch.where((idx >= 0)[..., None], grouped - centers[:, :, None], 0)
 
@@ -204,11 +210,17 @@ def _answer(
     pad_distance: float,
 ) -> KNN:
     """Neighbours from indices; distances are taken anew where they need a gradient or were not found on the way."""
-    differentiable = torch.is_grad_enabled() and (first.points.requires_grad or second.points.requires_grad)
-    again = found is None or differentiable
+    again = found is None or _differentiated(first.points) or _differentiated(second.points)
     neighbours = knn_gather(second.points, idx) if return_nn or again else None
     dists = _distances(first.points, neighbours, idx, norm) if again else found  # pyright: ignore[reportArgumentType]
     return KNN(torch.where(idx >= 0, dists, pad_distance), idx, neighbours if return_nn else None)  # pyright: ignore
+
+
+def _differentiated(points: Tensor) -> bool:
+    """Whether a derivative may be asked for, in reverse or forward mode."""
+    if points.requires_grad and torch.is_grad_enabled():
+        return True
+    return not torch.compiler.is_compiling() and forward_ad.unpack_dual(points).tangent is not None
 
 
 def _distances(points: Tensor, neighbours: Tensor, idx: Tensor, norm: int) -> Float[Tensor, "b p k"]:

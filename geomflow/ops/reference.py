@@ -97,9 +97,23 @@ def _tables(
 def _nearest(table: Float[Tensor, "b rows q"], k: int) -> tuple[Tensor, Tensor]:
     """The k smallest entries of each row and their columns, filled up with infinity and -1."""
     missing = max(0, k - table.shape[2])
-    distance, column = table.sort(dim=2, stable=True)
+    distance, column = _ordered(table, k - missing)
     fill = torch.nn.functional.pad
-    return fill(distance[..., :k], (0, missing), value=math.inf), fill(column[..., :k], (0, missing), value=-1)
+    return fill(distance, (0, missing), value=math.inf), fill(column, (0, missing), value=-1)
+
+
+def _ordered(table: Float[Tensor, "b rows q"], k: int) -> tuple[Tensor, Tensor]:
+    """The k smallest entries of each row, the first of equals first.
+
+    The bits of a float32 that is not negative order as the number does; with the column below them they are a key
+    without equals, which need not be sorted whole.
+    """
+    if table.dtype != torch.float32:
+        distance, column = table.sort(dim=2, stable=True)
+        return distance[..., :k], column[..., :k]
+    columns = torch.arange(table.shape[2], device=table.device)
+    column = (table.view(torch.int32).long() << 32 | columns).topk(k, dim=2, largest=False).values & (2**32 - 1)
+    return table.gather(2, column), column
 
 
 def _first(hits: Tensor, k: int) -> Int[Tensor, "b rows k"]:

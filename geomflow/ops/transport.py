@@ -158,7 +158,7 @@ class _Measure(NamedTuple):
 
 
 def _measure(cloud: Clouds) -> _Measure:
-    points, there = cloud.points, cloud.mask & cloud.points.detach().isfinite().all(-1)
+    points, there = cloud.points, cloud.valid
     if points.shape[1] == 0:
         points, there = points.new_zeros((len(points), 1, points.shape[2])), there.new_zeros((len(points), 1))
     return _Measure(torch.where(there[..., None], points, 0), there)
@@ -209,7 +209,7 @@ def soft_minimum(
 
 
 def _lines(projections: int | Tensor, points: Tensor, generator: torch.Generator | None) -> Float[Tensor, "l d"]:
-    if isinstance(projections, int):
+    if not isinstance(projections, Tensor):
         check_count("projections", projections)
         return directions(projections, points.shape[2], generator).to(points)
     if projections.ndim != 2 or len(projections) == 0 or projections.shape[1] != points.shape[2]:

@@ -66,11 +66,6 @@ def build(points: Float[Tensor, "b p 3"], valid: Bool[Tensor, "b p"], bucket: in
     )
 
 
-def curve_order(points: Float[Tensor, "p d"]) -> Int[Tensor, " p"]:
-    """Return the rows of one cloud of finite points in the order of a Hilbert curve."""
-    return curve_orders(three(points[None]), torch.ones((1, len(points)), dtype=torch.bool, device=points.device))[0]
-
-
 def curve_orders(points: Float[Tensor, "b p 3"], valid: Bool[Tensor, "b p"]) -> Int[Tensor, "b p"]:
     """Return each cloud's rows in the order of a Hilbert curve, valid ones first, the lowest row first among equals."""
     lower, scale = _frame(torch.where(valid[..., None], points, math.nan))

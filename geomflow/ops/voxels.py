@@ -75,7 +75,7 @@ def devoxelize(
     reference_only("devoxelize", backend)
     clouds = _checked_points(points, lengths)
     grid = _checked_grid(grid, clouds.points)
-    valid = (clouds.mask & clouds.points.isfinite().all(-1))[..., None]
+    valid = clouds.valid[..., None]
     places = torch.where(valid, clouds.points, 0).flip(-1)[:, None, None]
     with torch.autocast(grid.device.type, enabled=False):
         found = torch.nn.functional.grid_sample(grid, places, padding_mode="border", align_corners=False)

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from geomflow.ops._closest import closest_face_warp as closest_face
-from geomflow.ops.batches import length_mask
+from geomflow.ops.batches import Clouds, length_mask
 from geomflow.ops.dispatch import Problem
 from geomflow.ops.kernels.ball import ball_tree
 from geomflow.ops.kernels.farthest import farthest_kernel
@@ -20,6 +20,9 @@ from geomflow.warp_runtime import wp
 __all__ = ["ball", "closest_face", "farthest", "knn", "unfit"]
 
 MOST_NEIGHBOURS = 64
+
+MOST = 2**31
+"""What rows of results and bytes of a cloud (12 per point, a power of two of them) must stay below."""
 BUCKET = 16
 """Points per leaf of the tree that neighbours are searched in."""
 
@@ -35,6 +38,10 @@ def unfit(problem: Problem) -> str:
     """Return why this backend cannot do a problem, empty if it can."""
     if problem.device not in ("cpu", "cuda"):
         return f"its kernels run on cpu and cuda, not {problem.device}"
+    if problem.device == "cuda" and not wp.is_cuda_available():
+        return "Warp finds no CUDA driver that it works with"
+    if max(problem.rows, BUCKET * problem.points) >= MOST:
+        return f"it counts up to {MOST}, too few for {problem.rows} questions on {problem.points} points"
     if problem.dtype != torch.float32 and problem.op != "closest_face":
         return f"its kernels are float32, not {problem.dtype}"
     if problem.dimension > 3:
@@ -128,7 +135,7 @@ def _queries_and_tree(p1: Tensor, p2: Tensor, lengths1: Tensor, lengths2: Tensor
 
 def _points(points: Tensor, lengths: Tensor) -> Bool[Tensor, "b p"]:
     """Which rows are finite points of their cloud."""
-    return length_mask(lengths, points.shape[1]) & points.isfinite().all(-1)
+    return Clouds(points, lengths).valid
 
 
 def _without(points: Tensor, lengths: Tensor) -> Tensor:

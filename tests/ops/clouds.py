@@ -4,9 +4,11 @@ import numpy as np
 import torch
 from hypothesis import strategies as st
 
-KINDS = ("uniform", "lattice", "copies", "offset", "line", "plane", "clusters", "outliers", "one spot")
-EXACT = ("lattice", "copies", "offset", "one spot")
-"""Kinds whose squared distances float32 computes without rounding: equal ones are equal in any order of summing."""
+KINDS = ("uniform", "lattice", "copies", "offset", "line", "plane", "clusters", "outliers", "one spot", "octahedra")
+EXACT = ("lattice", "copies", "offset", "one spot", "octahedra")
+"""Kinds with many equal distances, equal on every backend that rounds squares one by one and adds x, y, z.
+
+Those of permuted coordinates ("octahedra") would differ by rounding where multiplications and additions are fused."""
 
 
 def cloud(kind: str, rng: np.random.Generator, size: int, dimension: int = 3) -> np.ndarray:
@@ -22,6 +24,7 @@ def cloud(kind: str, rng: np.random.Generator, size: int, dimension: int = 3) ->
         "clusters": lambda: 1e-4 * unit + rng.integers(0, 3, (size, 1)),
         "outliers": lambda: np.where(rng.random((size, 1)) < 0.03, 1e7 * unit, unit),
         "one spot": lambda: np.full((size, dimension), 0.5),
+        "octahedra": lambda: rng.choice([0.1, 0.2, 0.3], (size, dimension)),
     }
     return made[kind]().astype(np.float32)
 

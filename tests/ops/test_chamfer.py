@@ -80,6 +80,15 @@ def test_first_and_second_derivatives():
     assert torch.autograd.gradcheck(lambda x, y: hausdorff_distance(x, y, *lengths), inputs)
 
 
+def test_normals_of_padding_have_zero_gradient():
+    normals = NORMALS[0].clone()
+    normals[1, 13:] = math.nan
+    normals.requires_grad_()
+    chamfer_distance(X, Y, *LENGTHS, normals, NORMALS[1])[1].backward()
+    assert (normals.grad[1, 13:] == 0).all()
+    assert normals.grad.isfinite().all()
+
+
 def test_clouds_that_coincide_have_zero_gradient_not_nan():
     x = X.clone().requires_grad_()
     loss = chamfer_distance(x, X, squared=False)[0] + hausdorff_distance(x, X).sum()

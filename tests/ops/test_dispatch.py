@@ -9,12 +9,13 @@ import torch
 
 from geomflow import ops
 from geomflow.ops.dispatch import CROSSOVER, Problem, choose
+from geomflow.warp_runtime import wp
 
 CLOUD = torch.rand((1, 100, 3), generator=torch.Generator().manual_seed(0))
 
 
 def problem(**changes) -> Problem:
-    return Problem("knn", "cpu", torch.float32, 3, 10**6, 8)._replace(**changes)
+    return Problem("knn", "cpu", torch.float32, 3, 10**6, 8, 1000, 1000)._replace(**changes)
 
 
 @pytest.mark.parametrize(
@@ -29,6 +30,8 @@ def problem(**changes) -> Problem:
         ({"device": "cuda", "dtype": torch.float64}, "reference"),
         ({"device": "cuda", "k": 100}, "reference"),
         ({"device": "mps"}, "reference"),
+        ({"device": "cuda", "points": 2**27}, "reference"),
+        ({"device": "cuda", "rows": 2**31}, "reference"),
         ({"op": "farthest"}, "warp"),
         ({"op": "ball"}, "warp"),
         ({"op": "closest_face", "dtype": torch.float64}, "warp"),
@@ -36,8 +39,16 @@ def problem(**changes) -> Problem:
     ],
 )
 def test_auto_takes_the_quickest_that_can(changes, chosen, monkeypatch):
-    monkeypatch.delenv("GEOMFLOW_OPS", raising=False)
+    monkeypatch.setenv("GEOMFLOW_OPS", "")
+    monkeypatch.setattr(wp, "is_cuda_available", lambda: True)
     assert choose(problem(**changes)) == chosen
+
+
+def test_a_gpu_that_warp_does_not_see_is_left_to_torch(monkeypatch):
+    monkeypatch.setattr(wp, "is_cuda_available", lambda: False)
+    assert choose(problem(device="cuda")) == "reference"
+    with pytest.raises(ValueError, match="Warp finds no CUDA driver"):
+        choose(problem(device="cuda"), "warp")
 
 
 def test_the_environment_is_a_wish_and_the_argument_an_order(monkeypatch):

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -46,6 +47,11 @@ class TestBothBackends:
         found = sample_farthest_points(broken, LENGTHS, 5, start_idx=1, backend=backend).idx
         assert found[:, 0].tolist() == [3, 1, -1]
         assert not torch.isin(torch.arange(3), sample_farthest_points(broken, K=500, backend=backend).idx[0]).any()
+
+
+@pytest.mark.parametrize("k", [np.int64(3), torch.tensor(3), [3, 3, 3]])
+def test_counts_of_any_kind(k, unchecked_shapes):
+    assert torch.equal(sample_farthest_points(POINTS, LENGTHS, k).idx, sample_farthest_points(POINTS, LENGTHS, 3).idx)
 
 
 def test_random_starts_are_points_and_follow_the_generator():

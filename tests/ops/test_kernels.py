@@ -28,6 +28,7 @@ MODULES = {
 
 @pytest.mark.parametrize("name", MODULES)
 def test_every_kernel_compiles_for_data_centre_and_desktop_gpus(name, tmp_path):
+    assert MODULES[name]().options["fuse_fp"] is False
     files = wp.compile_aot_module(MODULES[name](), arch=[80, 89, 90], module_dir=tmp_path, use_ptx=False)
     assert len(files) == 3
     for file, arch in zip(files, ("sm80", "sm89", "sm90"), strict=True):
@@ -117,3 +118,23 @@ def test_clouds_may_lie_past_2_31_elements_of_their_storage(tmp_path):
     for backend in ("reference", "kdtree", "warp"):
         found = knn_points(clouds, clouds, K=3, backend=backend)
         assert torch.equal(found.idx, knn_points(clouds.clone(), clouds.clone(), K=3, backend="reference").idx)
+
+
+def test_a_forked_process_has_threads_of_its_own():
+    """A loader's worker is forked from a process whose pool it inherits without the threads."""
+    script = """
+import multiprocessing, os, torch
+from geomflow.ops import knn_points
+from geomflow.ops.launch import _pool
+torch.set_num_threads(2)
+x = torch.rand((2, 800, 3), generator=torch.Generator().manual_seed(0))
+expected = knn_points(x, x, K=5, backend="warp").idx
+def worker(_):
+    torch.set_num_threads(1)
+    right = torch.equal(knn_points(x, x, K=5, backend="warp").idx, expected)
+    return right, list(_pool(2, os.getpid()).map(abs, [-1, -2]))
+with multiprocessing.get_context("fork").Pool(1) as pool:
+    print(pool.map_async(worker, [0]).get(timeout=60))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    assert done.stdout.strip() == "[(True, [1, 2])]", done.stderr[-2000:]

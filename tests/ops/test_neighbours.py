@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from geomflow import ops
 from geomflow.ops import ball_query, group_points, knn_gather, knn_points, sample_farthest_points, three_interpolate
 from geomflow.ops.neighbours import search_ball, search_knn
 
@@ -138,6 +139,40 @@ def test_interpolation_reproduces_constants_and_has_derivatives():
     torch.testing.assert_close(three_interpolate(A, B, constant, *LENGTHS), 3.0 * there.expand(-1, -1, 4))
     inputs = [t.double().requires_grad_() for t in (A, B, rand(2, 25, 2, seed=5))]
     assert torch.autograd.gradcheck(lambda a, b, f: three_interpolate(a, b, f, *LENGTHS), inputs)
+
+
+DIFFERENTIABLE = {
+    "knn": lambda a: knn_points(a, B.double(), *LENGTHS, K=3).dists,
+    "ball": lambda a: ball_query(a, B.double(), *LENGTHS, K=3, radius=0.5).dists,
+    "farthest": lambda a: sample_farthest_points(a, LENGTHS[0], 7).points,
+    "interpolate": lambda a: three_interpolate(a, B.double(), B.double(), *LENGTHS),
+    "chamfer": lambda a: ops.chamfer_distance(a, B.double(), *LENGTHS, squared=False)[0],
+    "hausdorff": lambda a: ops.hausdorff_distance(a, B.double(), *LENGTHS),
+    "assignment": lambda a: ops.nearest_assignment(a, A.flip(1).double(), LENGTHS[0], LENGTHS[0]).distance,
+    "sinkhorn": lambda a: ops.sinkhorn_distance(a, B.double(), *LENGTHS, iterations=20),
+    "normals": lambda a: ops.estimate_normals(a, LENGTHS[0], 12),
+}
+
+
+@pytest.mark.parametrize("name", DIFFERENTIABLE)
+def test_forward_and_reverse_derivatives_agree(name):
+    along = rand(2, 30, 3, seed=9, dtype=torch.float64) - 0.5
+    value, tangent = torch.func.jvp(DIFFERENTIABLE[name], (A.double(),), (along,))
+    _, pull = torch.func.vjp(DIFFERENTIABLE[name], A.double())
+    weight = rand(*value.shape, seed=10, dtype=torch.float64)
+    assert tangent.abs().max() > 0
+    torch.testing.assert_close((tangent * weight).sum(), (pull(weight)[0] * along).sum())
+
+
+def test_a_row_that_is_not_there_is_none():
+    x = torch.arange(6.0).view(2, 3, 1)
+    assert knn_gather(x, torch.tensor([[[4, 2]], [[-1, 0]]])).flatten().tolist() == [0, 2, 0, 3]
+
+
+def test_empty_clouds_stay_in_the_graph():
+    empty = torch.zeros(2, 0, 3, requires_grad=True)
+    (sample_farthest_points(empty, K=3).points.sum() + knn_points(A, empty, return_nn=True).knn.sum()).backward()
+    assert empty.grad.shape == empty.shape
 
 
 def test_custom_ops_pass_torchs_checks():

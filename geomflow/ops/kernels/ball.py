@@ -2,9 +2,11 @@
 
 from typing import no_type_check
 
-from geomflow.ops.kernels.common import box_length, length
+from geomflow.ops.kernels.boxes import OPTIONS, box_length, length
 from geomflow.ops.kernels.knn import STACK
 from geomflow.warp_runtime import wp
+
+wp.set_module_options(OPTIONS)
 
 nodes = wp.types.vector(length=STACK, dtype=wp.int32)
 
@@ -63,7 +65,7 @@ def ball_tree(
     size = wp.int32(0)
     last = wp.int32(2147483647)
     stack = nodes()
-    top = wp.int32(1)
+    top = wp.where(wp.isnan(wp.length_sq(q)), 0, 1)
     while top > 0:
         top -= 1
         node = stack[top]

@@ -7,8 +7,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from geomflow.ops.kernels.boxes import OPTIONS
 from geomflow.ops.launch import array, launch, vectors
 from geomflow.warp_runtime import wp
+
+wp.set_module_options(OPTIONS)
 
 WIDTH = 16 * 2.0**-23
 """Twice the area of a triangle over the sum of its squared edges up to which it has no plane."""

@@ -2,8 +2,10 @@
 
 from typing import no_type_check
 
-from geomflow.ops.kernels import common  # noqa: F401  (sets the module options of Warp)
+from geomflow.ops.kernels.boxes import OPTIONS
 from geomflow.warp_runtime import wp
+
+wp.set_module_options(OPTIONS)
 
 BITS = 20
 """Bits per axis: 2^20 cells along each edge of the frame."""

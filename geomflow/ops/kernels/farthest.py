@@ -8,7 +8,7 @@ such buckets too). Distance and index are one 64-bit key: the larger distance wi
 import functools
 from typing import Any, no_type_check
 
-from geomflow.ops.kernels.common import box_length, length
+from geomflow.ops.kernels.boxes import OPTIONS, box_length, length
 from geomflow.warp_runtime import wp
 
 
@@ -91,7 +91,7 @@ def farthest_kernel(blocks: bool) -> Any:
     """Return the kernel for blocks of several threads, or of one, which then needs no memory that blocks share."""
     largest = largest_of_block if blocks else largest_alone
 
-    @wp.kernel(enable_backward=False, module="unique")
+    @wp.kernel(enable_backward=False, module="unique", module_options=OPTIONS)
     def farthest_points(
         first: wp.int32,
         cloud: wp.array2d(dtype=wp.vec3),

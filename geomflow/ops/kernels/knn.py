@@ -7,7 +7,7 @@ distances go to the lowest index whatever the order of the search. NaN and infin
 import functools
 from typing import Any, no_type_check
 
-from geomflow.ops.kernels.common import box_length, length
+from geomflow.ops.kernels.boxes import OPTIONS, box_length, length
 from geomflow.warp_runtime import wp
 
 STACK = 32
@@ -32,7 +32,7 @@ def tree_kernel(k: int) -> Any:
     floats, nodes = wp.types.vector(length=STACK, dtype=wp.float32), wp.types.vector(length=STACK, dtype=wp.int32)
     last = k - 1
 
-    @wp.kernel(enable_backward=False, module="unique")
+    @wp.kernel(enable_backward=False, module="unique", module_options=OPTIONS)
     def knn_tree(
         first: wp.int32,
         queries: wp.array2d(dtype=wp.vec3),
@@ -59,7 +59,7 @@ def tree_kernel(k: int) -> Any:
             who[j] = -1
         floor = floats()
         stack = nodes()
-        top = wp.int32(1)
+        top = wp.where(wp.isnan(wp.length_sq(q)), 0, 1)
         while top > 0:
             top -= 1
             node = stack[top]
@@ -107,7 +107,7 @@ def tile_kernel(k: int) -> Any:
     distances, indices = wp.types.vector(length=k, dtype=wp.float32), wp.types.vector(length=k, dtype=wp.int32)
     last = k - 1
 
-    @wp.kernel(enable_backward=False, module="unique")
+    @wp.kernel(enable_backward=False, module="unique", module_options=OPTIONS)
     def knn_tile(
         first: wp.int32,
         queries: wp.array2d(dtype=wp.vec3),

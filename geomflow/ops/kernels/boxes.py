@@ -1,10 +1,14 @@
-"""What the kernels share: distances to points and boxes, and keys that order by distance, then by index."""
+"""What the kernels share: lengths of differences and least lengths to boxes, and how all of them are compiled."""
 
 from typing import no_type_check
 
 from geomflow.warp_runtime import wp
 
-wp.set_module_options({"enable_backward": False})
+OPTIONS = {"enable_backward": False, "fuse_fp": False}
+"""Options of every kernel's module. Fused multiplications and additions would round squared lengths on CUDA otherwise
+than on the CPU and in torch, and part equal distances."""
+
+wp.set_module_options(OPTIONS)
 
 
 @wp.func
@@ -20,5 +24,5 @@ def length(v: wp.vec3, norm: wp.int32) -> wp.float32:
 @wp.func
 @no_type_check
 def box_length(lower: wp.vec3, upper: wp.vec3, q: wp.vec3, norm: wp.int32) -> wp.float32:
-    """Least length from q to anything in a box: never more than `length` gives for a point of it."""
+    """Least length from q to anything in a box, never more than `length` gives for a point of it; 0 if q is NaN."""
     return length(wp.max(wp.max(lower - q, q - upper), wp.vec3(0.0, 0.0, 0.0)), norm)
