@@ -4,7 +4,10 @@ from geomflow.config import Item, Optimization, RunConfig
 
 
 def make() -> RunConfig:
-    """Return the run of `sdf_autoencoder` with an encoder that reads points on the surface instead of a grid."""
+    """Return the run of `sdf_autoencoder` with an encoder that reads points on the surface instead of a grid.
+
+    Trained for its first 300 steps only: mean IoU 0.51 on unseen procedural seats, where the grid reaches 0.62.
+    """
     return RunConfig(
         task="autoencoder",
         dataset=Item("sdf_samples"),
