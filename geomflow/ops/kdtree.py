@@ -86,10 +86,11 @@ def _neighbours(
 ) -> tuple[slice | np.ndarray, np.ndarray, np.ndarray]:
     """The order in which queries were asked, and in it at most k neighbours (m, k), the lowest of equals first."""
     order, turn = _orders(queries, points)
-    tree, k, queries = _tree(points[order], norm), min(k, len(points)), queries[turn]
-    if len(queries) > 16 * TRIAL and len(_tied(tree(queries[:: len(queries) // TRIAL], k)[0])) > CROWDED * TRIAL:
+    tree, queries = _tree(points[order], norm), queries[turn]
+    k, asked = min(k, len(points)), min(k + 1, len(points))
+    if len(queries) > 16 * TRIAL and len(_tied(tree(queries[:: len(queries) // TRIAL], asked)[0])) > CROWDED * TRIAL:
         return turn, *_exact(queries, points, k, norm)
-    found, place = tree(queries, min(k + 1, len(points)))
+    found, place = tree(queries, asked)
     tied = _tied(found)
     found, place = found[:, :k], _renamed(place, order)[:, :k]
     if len(tied):

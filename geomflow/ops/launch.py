@@ -29,8 +29,8 @@ def launch(kernel: Any, rows: int, inputs: list[Any], device: torch.device, bloc
     """Launch a kernel over rows; its first argument is the row that its thread 0 works on.
 
     A Warp launch on the CPU is one thread and lets go of Python's lock, so the rows are cut into chunks for a pool of
-    as many threads as torch uses. Blocks of several threads stay in one launch: on the CPU all share one memory for
-    their tiles, and two launches at a time would write over each other's.
+    as many threads as torch uses. Where Warp runs blocks of several threads on the CPU, which is for tests, launches
+    come one at a time: they share one memory for their tiles.
 
     Args:
         kernel: Kernel that takes `first` and then `inputs`.
@@ -40,7 +40,7 @@ def launch(kernel: Any, rows: int, inputs: list[Any], device: torch.device, bloc
         block: Threads of each block, for kernels that ask for their block and lane.
     """
     start = functools.partial(_start, kernel, inputs=inputs, device=device, block=block)
-    threads = 1 if device.type == "cuda" or (block or 1) > 1 else torch.get_num_threads()
+    threads = 1 if device.type == "cuda" or wp.config.enable_cpu_blocks else torch.get_num_threads()
     step = max(1 if block else CHUNK, math.ceil(rows / (4 * threads)))
     if threads == 1 or step >= rows:
         return start(0, rows)

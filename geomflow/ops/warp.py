@@ -22,7 +22,8 @@ __all__ = ["ball", "closest_face", "farthest", "knn", "unfit"]
 MOST_NEIGHBOURS = 64
 
 MOST = 2**31
-"""What rows of results and bytes of a cloud (12 per point, a power of two of them) must stay below."""
+"""Rows of results, and bytes of a cloud (12 per point, and up to twice as many points), must stay below this."""
+
 BUCKET = 16
 """Points per leaf of the tree that neighbours are searched in."""
 
@@ -40,8 +41,8 @@ def unfit(problem: Problem) -> str:
         return f"its kernels run on cpu and cuda, not {problem.device}"
     if problem.device == "cuda" and not wp.is_cuda_available():
         return "Warp finds no CUDA driver that it works with"
-    if max(problem.rows, BUCKET * problem.points) >= MOST:
-        return f"it counts up to {MOST}, too few for {problem.rows} questions on {problem.points} points"
+    if max(problem.rows, 24 * problem.points) >= MOST:
+        return f"it counts in 32 bits, too few for {problem.rows} questions on {problem.points} points"
     if problem.dtype != torch.float32 and problem.op != "closest_face":
         return f"its kernels are float32, not {problem.dtype}"
     if problem.dimension > 3:

@@ -157,6 +157,13 @@ def test_doubles_and_other_dimensions_on_trees(dimension):
     torch.testing.assert_close(found.dists, expected.dists)
 
 
+@pytest.mark.parametrize("k", [1, 4])
+def test_a_large_cloud_on_one_spot_takes_no_time(k):
+    """A kd-tree alone would compare all with all, 10^10 pairs."""
+    spot = torch.full((1, 100_000, 3), 0.25)
+    assert torch.equal(knn_points(spot, spot, K=k).idx, torch.arange(k).expand(1, 100_000, -1))
+
+
 def test_distances_survive_a_huge_offset():
     """Explicit differences: |a|^2 + |b|^2 - 2 a.b would lose everything here."""
     points = torch.rand((1, 3000, 3), generator=torch.Generator().manual_seed(0)).double()
