@@ -19,6 +19,18 @@ def data_root() -> Path:
     return DATA
 
 
+def prepared_solids(folder: Path, **recipe: int) -> Path:
+    """A small dataset of four exact solids, prepared by a recipe with these options."""
+    from geomflow.geometry.primitives import Box, Sphere, Torus
+    from geomflow.prep.recipe import Recipe
+    from geomflow.prep.runner import prepare
+
+    for i, solid in enumerate((Box(), Sphere(), Torus(), Box((0.4, 0.8, 0.6)))):
+        solid.mesh().export(folder / f"{i}.ply")
+    prepare(folder, folder / "set", Recipe(resolution=16, **recipe), progress=False)
+    return folder / "set"
+
+
 @pytest.fixture
 def unchecked_shapes() -> Iterator[None]:
     """No jaxtyping for a while, as for users: wrong shapes and types reach the errors that are written for them."""

@@ -12,11 +12,9 @@ from torch import nn
 from geomflow import checkpoint
 from geomflow.config import Item, Optimization, RunConfig
 from geomflow.errors import CheckpointError, ConfigError, TrainingError
-from geomflow.geometry.primitives import Box, Sphere, Torus
 from geomflow.pipeline import Pipeline
-from geomflow.prep.recipe import Recipe
-from geomflow.prep.runner import prepare
 from geomflow.train import Ema, data_order, learning_rate_factor, train
+from tests.conftest import prepared_solids
 
 QUICK = Optimization(steps=6, batch_size=2, warmup=2, save_every=3)
 AUTOENCODER = RunConfig(
@@ -30,11 +28,7 @@ AUTOENCODER = RunConfig(
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("meshes")
-    for i, solid in enumerate((Box(), Sphere(), Torus(), Box((0.4, 0.8, 0.6)))):
-        solid.mesh().export(folder / f"{i}.ply")
-    recipe = Recipe(resolution=16, surface_points=10, volume_points=200, near_points=200)
-    prepare(folder, folder / "set", recipe, progress=False)
-    return folder / "set"
+    return prepared_solids(folder, surface_points=10, volume_points=200, near_points=200)
 
 
 @pytest.fixture(scope="module")

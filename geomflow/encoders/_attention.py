@@ -1,6 +1,5 @@
 """Attention of queries to tokens: what an encoder reads a set with."""
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -46,9 +45,3 @@ class QueryBlock(nn.Module):
         x = x + self.across(x, tokens)
         x = x + self.within(x, x)
         return x + self.feed(x)
-
-
-def place_waves(points: Float[Tensor, "batch n 3"], octaves: int) -> Float[Tensor, "batch n waves"]:
-    """Return places of [-1, 1]^3 with their sines and cosines of wavelengths 2, 1, 1/2, ...: 3 + 6 octaves numbers."""
-    phases = torch.cat([points * (torch.pi * 2**octave) for octave in range(octaves)], dim=-1)
-    return torch.cat([points, phases.sin(), phases.cos()], dim=-1)

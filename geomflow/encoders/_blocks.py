@@ -1,5 +1,7 @@
 """Convolution blocks shared by the encoders of grids."""
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -42,6 +44,12 @@ def downsample(width: int, out_width: int, factor: int = 2) -> nn.Module:
 def blocks(width: int, count: int) -> nn.Sequential:
     """Return `count` residual blocks."""
     return nn.Sequential(*(ResidualBlock(width) for _ in range(count)))
+
+
+def waves(positions: Float[Tensor, "batch n 3"], periods: Sequence[float]) -> Float[Tensor, "batch n waves"]:
+    """Return sine and cosine of positions for every period, which is in the positions' unit."""
+    phases = torch.cat([positions * (2 * torch.pi / period) for period in periods], dim=-1)
+    return torch.cat([phases.sin(), phases.cos()], dim=-1)
 
 
 def standard_normal(like: Tensor, generator: torch.Generator | None) -> Tensor:

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from geomflow.encoders._blocks import Upsample, blocks, standard_normal
+from geomflow.encoders._blocks import Upsample, blocks, standard_normal, waves
 
 LOCAL_PERIODS = (1.0, 2.0)
 """Periods, in feature cells, of the waves that tell the head where in its cell a point lies."""
@@ -108,11 +108,6 @@ class GridDecoder(nn.Module):
         """
         place = points * ((self.resolution - 1) / self.resolution)
         sampled = F.grid_sample(features, place.flip(-1)[:, :, None, None], padding_mode="border", align_corners=False)
-        inputs = torch.cat([sampled.flatten(2).transpose(1, 2), _waves(place * features.shape[-1] / 2)], dim=-1)
+        in_cells = waves(place * features.shape[-1] / 2, LOCAL_PERIODS)
+        inputs = torch.cat([sampled.flatten(2).transpose(1, 2), in_cells], dim=-1)
         return self.band * self.head(inputs).squeeze(-1).float()
-
-
-def _waves(cells: Float[Tensor, "batch n 3"]) -> Float[Tensor, "batch n waves"]:
-    """Sine and cosine of positions measured in feature cells, for every period."""
-    phases = torch.cat([cells * (2 * torch.pi / period) for period in LOCAL_PERIODS], dim=-1)
-    return torch.cat([phases.sin(), phases.cos()], dim=-1)

@@ -15,12 +15,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from geomflow.encoders._attention import QueryBlock, place_waves
+from geomflow.encoders._attention import QueryBlock
+from geomflow.encoders._blocks import waves
 from geomflow.encoders._grid_decoder import CELL, GridDecoder, Posterior, check_grid, posterior_of
 from geomflow.encoders._set_abstraction import SetAbstraction, by_place, spread_centers
 
-OCTAVES = 5
-"""Wavelengths, each half of the one before, that places are told with: the shortest is 1/8."""
+WAVELENGTHS = (2.0, 1.0, 1 / 2, 1 / 4, 1 / 8)
+"""Periods of the waves that places in [-1, 1]^3 are told with."""
 
 FIRST_LOG_VARIANCE = -3.0
 """Where log-variances start: with little noise, the decoder sees what the encoder says from the first step on."""
@@ -61,7 +62,7 @@ class PointEncoder(nn.Module):
         self.coarse = SetAbstraction(fine, coarse, neighbours, reach_coarse)
         self.around = SetAbstraction(fine, width, 2 * neighbours, 1 / cells)
         self.tokens = nn.ModuleList(nn.Linear(features, width) for features in set_widths)
-        self.place = nn.Linear(3 + 6 * OCTAVES, width)
+        self.place = nn.Linear(3 + 6 * len(WAVELENGTHS), width)
         self.queries = nn.Parameter(0.02 * torch.randn(1, cells**3, width))
         self.register_buffer("cell_centers", _cell_centers(cells), persistent=False)
         self.rounds = nn.ModuleList(QueryBlock(width, heads) for _ in range(rounds))
@@ -89,7 +90,7 @@ class PointEncoder(nn.Module):
 
     def _told(self, points: Float[Tensor, "batch n 3"]) -> Float[Tensor, "batch n width"]:
         """Where points lie, in the features of queries and tokens."""
-        return self.place(place_waves(points, OCTAVES))
+        return self.place(torch.cat([points, waves(points, WAVELENGTHS)], dim=-1))
 
 
 class PointAutoencoder(GridDecoder):

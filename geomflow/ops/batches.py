@@ -117,6 +117,19 @@ def checked_clouds(name: str, points: Tensor, lengths: Tensor | None) -> Clouds:
     )
 
 
+def checked_3d(name: str, points: Tensor, lengths: Tensor | None) -> Clouds:
+    """Return clouds in three dimensions; see `checked_clouds`.
+
+    Raises:
+        TypeError: As in `checked_clouds`.
+        ValueError: As in `checked_clouds`, or the points do not have three coordinates.
+    """
+    clouds = checked_clouds(name, points, lengths)
+    if points.shape[2] != 3:
+        raise ValueError(f"{name} must have shape (batch, points, 3), given {tuple(points.shape)}")
+    return clouds
+
+
 def checked_lengths(name: str, lengths: Tensor | None, padded: Tensor) -> Int[Tensor, " b"]:
     """Return lengths (B,) of a padded tensor as int64, all full where there are none.
 
@@ -126,16 +139,29 @@ def checked_lengths(name: str, lengths: Tensor | None, padded: Tensor) -> Int[Te
     size = padded.shape[1]
     if lengths is None:
         return torch.full(padded.shape[:1], size, dtype=torch.int64, device=padded.device)
-    if lengths.is_floating_point() or lengths.is_complex() or lengths.dtype == torch.bool:
-        raise TypeError(f"{name} must be integers, given {lengths.dtype}")
+    check_integers(name, lengths)
     if lengths.shape != padded.shape[:1]:
         raise ValueError(f"{name} must have shape ({len(padded)},), given {tuple(lengths.shape)}")
     if lengths.device != padded.device:
         raise ValueError(f"{name} must be on {padded.device} like what they measure, given {lengths.device}")
-    looks = lengths.device.type == "cpu" and not torch.compiler.is_compiling()
-    if looks and len(lengths) and not 0 <= int(lengths.min()) <= int(lengths.max()) <= size:
+    if readable(lengths) and len(lengths) and not 0 <= int(lengths.min()) <= int(lengths.max()) <= size:
         raise ValueError(f"{name} must lie between 0 and {size}, given {lengths.tolist()}")
     return lengths.long().clamp(0, size)
+
+
+def check_integers(name: str, values: Tensor) -> None:
+    """Refuse what is not a tensor of integers.
+
+    Raises:
+        TypeError: It is not; the message begins with `name`.
+    """
+    if values.is_floating_point() or values.is_complex() or values.dtype == torch.bool:
+        raise TypeError(f"{name} must be integers, given {values.dtype}")
+
+
+def readable(values: Tensor) -> bool:
+    """Return whether values can be looked at without a wait for a device or a break in a compiled graph."""
+    return values.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
 def cloud_pair(

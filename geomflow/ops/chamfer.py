@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from geomflow.ops.batches import readable
 from geomflow.ops.neighbours import knn_gather, knn_points
 
 Reduction = Literal["mean", "sum", "max"] | None
@@ -192,6 +193,5 @@ def _check_weights(weights: Tensor | None, x: Tensor) -> None:
         return
     if weights.shape != x.shape[:1]:
         raise ValueError(f"weights must have shape ({len(x)},), given {tuple(weights.shape)}")
-    looks = weights.device.type == "cpu" and not torch.compiler.is_compiling()
-    if looks and bool((weights < 0).any()):
+    if readable(weights) and bool((weights < 0).any()):
         raise ValueError("weights must not be negative")

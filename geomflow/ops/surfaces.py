@@ -11,7 +11,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from geomflow.ops._closest import closest_in_triangle, corners, dot, edges, unit_of
-from geomflow.ops.batches import Clouds, checked_clouds, checked_pair
+from geomflow.ops.batches import Clouds, check_integers, checked_3d, checked_clouds, checked_pair, readable
+from geomflow.ops.chamfer import root
 from geomflow.ops.dispatch import check_name, operator, problem_of, reference_only, run
 from geomflow.ops.neighbours import knn_gather, knn_points
 
@@ -109,7 +110,8 @@ def closest_point_on_mesh(
     corner, first, second = edges(corners(mesh.points, _rows(faces, found)))
     query = torch.where((found >= 0)[..., None], clouds.points, 0) - corner
     closest = closest_in_triangle(query, first, second)
-    return ClosestPoints(corner + closest, _length(query - closest)[..., 0], found)
+    gap = query - closest
+    return ClosestPoints(corner + closest, root(dot(gap, gap))[..., 0], found)
 
 
 def estimate_normals(
@@ -142,8 +144,7 @@ def estimate_normals(
         ValueError: Shapes or lengths do not fit, `neighborhood_size` is below 3, or the backend cannot.
         TypeError: The points are not a floating point tensor.
     """
-    clouds = checked_clouds("points", points, lengths)
-    _check_3d("points", clouds.points)
+    clouds = checked_3d("points", points, lengths)
     if neighborhood_size < 3:
         raise ValueError(f"neighborhood_size must be at least 3, given {neighborhood_size}")
     count = max(1, min(neighborhood_size, points.shape[1]))
@@ -158,24 +159,16 @@ def estimate_normals(
 
 def _checked_mesh(vertices: Tensor, faces: Tensor) -> tuple[Clouds, Int[Tensor, "b f 3"]]:
     """Vertices in float32 or float64 and faces in int64; whether faces are in range is looked at on the CPU only."""
-    mesh = checked_clouds("vertices", vertices, None)
-    _check_3d("vertices", vertices)
-    if faces.is_floating_point() or faces.is_complex() or faces.dtype == torch.bool:
-        raise TypeError(f"faces must be integers, given {faces.dtype}")
+    mesh = checked_3d("vertices", vertices, None)
+    check_integers("faces", faces)
     if faces.ndim != 3 or faces.shape[2] != 3 or faces.shape[0] != vertices.shape[0]:
         raise ValueError(f"faces must have shape ({vertices.shape[0]}, faces, 3), given {tuple(faces.shape)}")
     if faces.device != vertices.device:
         raise ValueError(f"faces must be on {vertices.device} like the vertices, given {faces.device}")
-    looks = faces.device.type == "cpu" and not torch.compiler.is_compiling() and faces.numel()
-    if looks and not -1 <= int(faces.min()) <= int(faces.max()) < vertices.shape[1]:
+    if readable(faces) and faces.numel() and not -1 <= int(faces.min()) <= int(faces.max()) < vertices.shape[1]:
         wanted = f"rows of {vertices.shape[1]} vertices or -1"
         raise ValueError(f"faces must be {wanted}, given {int(faces.min())} to {int(faces.max())}")
     return mesh, faces.long()
-
-
-def _check_3d(name: str, points: Tensor) -> None:
-    if points.shape[2] != 3:
-        raise ValueError(f"{name} must have shape (batch, points, 3), given {tuple(points.shape)}")
 
 
 def _rows(faces: Int[Tensor, "b f 3"], index: Int[Tensor, "b n"]) -> Int[Tensor, "b n 3"]:
@@ -210,12 +203,6 @@ def _unit(vectors: Float[Tensor, "b n 3"]) -> Float[Tensor, "b n 3"]:
     scaled = vectors / unit_of(vectors)
     square = dot(scaled, scaled)
     return scaled / torch.where(square > 0, square, 1).sqrt()
-
-
-def _length(vectors: Float[Tensor, "b n 3"]) -> Float[Tensor, "b n 1"]:
-    """Length, 0 with gradient 0 where the vector is 0."""
-    square = dot(vectors, vectors)
-    return torch.where(square > 0, torch.where(square > 0, square, 1).sqrt(), 0)
 
 
 def _closest_face(points: Tensor, lengths: Tensor, vertices: Tensor, faces: Tensor, backend: str) -> Tensor:

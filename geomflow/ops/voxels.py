@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from geomflow.ops.batches import HALF, Clouds, checked_clouds
+from geomflow.ops.batches import HALF, Clouds, checked_3d, checked_clouds
 from geomflow.ops.dispatch import reference_only
 
 
@@ -40,7 +40,7 @@ def voxelize(
     reference_only("voxelize", backend)
     if resolution < 1:
         raise ValueError(f"resolution must be at least 1, given {resolution}")
-    clouds, values = _checked_points(points, lengths), checked_clouds("features", features, None).points
+    clouds, values = checked_3d("points", points, lengths), checked_clouds("features", features, None).points
     if values.shape[:2] != clouds.points.shape[:2] or values.device != clouds.points.device:
         raise ValueError(
             f"features must have a row per point, {tuple(clouds.points.shape[:2])} on {clouds.points.device}, "
@@ -73,20 +73,13 @@ def devoxelize(
         TypeError: Grid and points are not floating point tensors of one dtype.
     """
     reference_only("devoxelize", backend)
-    clouds = _checked_points(points, lengths)
+    clouds = checked_3d("points", points, lengths)
     grid = _checked_grid(grid, clouds.points)
     valid = clouds.valid[..., None]
     places = torch.where(valid, clouds.points, 0).flip(-1)[:, None, None]
     with torch.autocast(grid.device.type, enabled=False):
         found = torch.nn.functional.grid_sample(grid, places, padding_mode="border", align_corners=False)
     return torch.where(valid, found[:, :, 0, 0].transpose(1, 2), 0)
-
-
-def _checked_points(points: Tensor, lengths: Tensor | None) -> Clouds:
-    clouds = checked_clouds("points", points, lengths)
-    if clouds.points.shape[2] != 3:
-        raise ValueError(f"points must have shape (batch, points, 3), given {tuple(points.shape)}")
-    return clouds
 
 
 def _checked_grid(grid: Tensor, points: Tensor) -> Float[Tensor, "b c r r r"]:

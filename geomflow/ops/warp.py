@@ -128,15 +128,10 @@ def _queries_and_tree(p1: Tensor, p2: Tensor, lengths1: Tensor, lengths2: Tensor
     """Queries with NaN for padding, the order to ask them in, and the tree to ask."""
     queries = three(_without(p1, lengths1))
     points = three(p2)
-    tree = build(points, _points(points, lengths2), BUCKET)
+    tree = build(points, Clouds(points, lengths2).valid, BUCKET)
     same = p1.data_ptr() == p2.data_ptr() and p1.shape == p2.shape
     turn = tree.order[:, : p1.shape[1]] if same else curve_orders(queries, queries.isfinite().all(-1)).int()
     return queries, turn.contiguous(), tree
-
-
-def _points(points: Tensor, lengths: Tensor) -> Bool[Tensor, "b p"]:
-    """Which rows are finite points of their cloud."""
-    return Clouds(points, lengths).valid
 
 
 def _without(points: Tensor, lengths: Tensor) -> Tensor:

@@ -14,15 +14,14 @@ from geomflow.datasets.sdf_samples import SdfSamples
 from geomflow.encoders._grid_decoder import Posterior
 from geomflow.errors import ConfigError
 from geomflow.geometry.distance import SignedDistanceField
-from geomflow.geometry.primitives import Box, Sphere, Torus
+from geomflow.geometry.primitives import Box
 from geomflow.interfaces import Decoder, Encoder
 from geomflow.metrics import volumetric_iou
 from geomflow.pipeline import Pipeline
 from geomflow.prep.manifest import record_files
-from geomflow.prep.recipe import Recipe
-from geomflow.prep.runner import prepare
 from geomflow.records import load_record
 from geomflow.train import train
+from tests.conftest import prepared_solids
 
 SMALL = {
     "points": 64,
@@ -48,11 +47,7 @@ def model():
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("meshes")
-    for i, solid in enumerate((Box(), Sphere(), Torus(), Box((0.4, 0.8, 0.6)))):
-        solid.mesh().export(folder / f"{i}.ply")
-    recipe = Recipe(resolution=16, surface_points=500, volume_points=300, near_points=300)
-    prepare(folder, folder / "set", recipe, progress=False)
-    return folder / "set"
+    return prepared_solids(folder, surface_points=500, volume_points=300, near_points=300)
 
 
 @pytest.fixture(scope="module")

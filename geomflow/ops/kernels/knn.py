@@ -46,6 +46,7 @@ def tree_kernel(k: int) -> Any:
         found: wp.array2d(dtype=wp.float32),
         chosen: wp.array2d(dtype=wp.int32),
     ):
+        """Fill in the neighbours of each query, asked in the order `turn`."""
         row = first + wp.tid()
         b = row // queries.shape[1]
         i = turn[b, row % queries.shape[1]]
@@ -65,20 +66,15 @@ def tree_kernel(k: int) -> Any:
             node = stack[top]
             bound = floor[top]
             while node < inner and worth(bound, lowest[b, node], best[last], who[last]):
-                near = 2 * node + 1
-                far = near + 1
-                bound = box_length(lower[b, near], upper[b, near], q, norm)
-                other = box_length(lower[b, far], upper[b, far], q, norm)
-                if other < bound:
-                    far = near
-                    near = near + 1
-                    swap = bound
-                    bound = other
-                    other = swap
-                stack[top] = far
-                floor[top] = other
+                left = 2 * node + 1
+                bound = box_length(lower[b, left], upper[b, left], q, norm)
+                other = box_length(lower[b, left + 1], upper[b, left + 1], q, norm)
+                right = wp.where(other < bound, 1, 0)
+                stack[top] = left + 1 - right
+                floor[top] = wp.max(bound, other)
                 top += 1
-                node = near
+                node = left + right
+                bound = wp.min(bound, other)
             if node >= inner and worth(bound, lowest[b, node], best[last], who[last]):
                 start = (node - inner) * bucket
                 for p in range(start, start + bucket):
@@ -117,6 +113,7 @@ def tile_kernel(k: int) -> Any:
         found: wp.array2d(dtype=wp.float32),
         chosen: wp.array2d(dtype=wp.int32),
     ):
+        """Fill in the neighbours of a block of queries, one per thread."""
         block, lane = wp.tid()
         blocks = (queries.shape[1] + TILE - 1) // TILE
         b = (first + block) // blocks
