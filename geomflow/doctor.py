@@ -80,7 +80,9 @@ def _kernel(device: str) -> str:
     from geomflow.geometry.primitives import Box
 
     box = Box((0.5, 0.5, 0.5)).mesh()
-    found = float(Bvh(np.asarray(box.vertices), np.asarray(box.faces), device).distance(np.array([[0.9, 0.0, 0.0]]))[0])
+    found = float(
+        Bvh(np.asarray(box.vertices), np.asarray(box.faces), device).closest(np.array([[0.9, 0.0, 0.0]])).distance[0]
+    )
     return f"kernels on {device}: {'work' if abs(found - 0.4) < 1e-5 else f'WRONG, {found} instead of 0.4'}"
 
 

@@ -33,6 +33,10 @@ class MeshHasNoFaces(MeshError):
     """A surface was wanted and the file holds only points."""
 
 
+class MeshHasNoRig(MeshError):
+    """A skeleton was wanted and no joint of the file moves its surface."""
+
+
 class MeshNotFinite(MeshError):
     """Vertices are NaN or infinite."""
 

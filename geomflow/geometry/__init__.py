@@ -6,12 +6,14 @@ from geomflow.geometry.frame import Normalized, Similarity, normalize
 from geomflow.geometry.grid import SdfGrid, sdf_grid
 from geomflow.geometry.read import read_mesh, read_surface
 from geomflow.geometry.read_grid import read_grid
+from geomflow.geometry.rig import Rig, is_rigged, read_rig
 from geomflow.geometry.solid import SolidReport, keep_largest, solid_report
 from geomflow.geometry.surface import SurfaceSamples, sample_surface
 from geomflow.geometry.write import write_mesh
 
 __all__ = [
     "Normalized",
+    "Rig",
     "SdfGrid",
     "SignedDistance",
     "SignedDistanceField",
@@ -19,10 +21,12 @@ __all__ = [
     "SolidReport",
     "SurfaceSamples",
     "extract_mesh",
+    "is_rigged",
     "keep_largest",
     "normalize",
     "read_grid",
     "read_mesh",
+    "read_rig",
     "read_surface",
     "sample_surface",
     "sdf_grid",

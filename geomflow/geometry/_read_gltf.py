@@ -1,211 +1,99 @@
-"""Reader of glTF 2.0 and GLB (Khronos glTF 2.0, chapters 3-5).
+"""Reader of the surface of a glTF 2.0 or GLB file: every primitive where its nodes put it."""
 
-A tree of nodes places meshes, whose primitives name accessors into buffers.
-"""
-
-import base64
-import json
-import struct
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from urllib.parse import unquote
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-import trimesh
 
-from geomflow.errors import MeshTooLarge, MeshUnreadable, MeshUnsupported
+from geomflow.errors import MeshTooLarge, MeshUnreadable
+from geomflow.geometry._gltf_tree import Gltf, Place, open_gltf
 from geomflow.geometry._mesh_arrays import NO_FACES, Arrays, fans, in_range
 
-_UNDECODED = {
-    "KHR_draco_mesh_compression",
-    "EXT_meshopt_compression",
-    "KHR_meshopt_compression",
-    "EXT_mesh_gpu_instancing",
-}
-_COMPONENTS = {5120: "<i1", 5121: "<u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
-_WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "MAT4": 16}
 _POINTS, _LINES, _TRIANGLES, _STRIP, _FAN = 0, (1, 2, 3), 4, 5, 6
 
 
 def read_gltf(data: bytes, folder: Path, max_bytes: int) -> Arrays:
     """Vertices and faces of a glTF or GLB file's scene, every node's transform applied."""
-    text, chunk = _glb_chunks(data) if data.startswith(b"glTF") else (data, b"")
-    tree = json.loads(text)
-    version = str(tree.get("asset", {}).get("version", "2.0"))
-    if version.startswith("1"):
-        raise MeshUnsupported(f"wanted glTF 2.0, found {version}")
-    undecoded = _UNDECODED.intersection(tree.get("extensionsRequired", []))
-    if undecoded:
-        raise MeshUnsupported(f"wanted plain buffers, found that {', '.join(sorted(undecoded))} is required")
-    scene = _Scene(tree, _gltf_buffers(tree, chunk, folder, max_bytes), max_bytes)
-    return _join(list(scene.limited(scene.parts())))
+    return _joined(surface_parts(open_gltf(data, folder, max_bytes)))
 
 
-def _glb_chunks(data: bytes) -> tuple[bytes, bytes]:
-    """The JSON chunk and the binary chunk, empty if there is none."""
-    _, version, length = struct.unpack_from("<III", data)
-    if version != 2:
-        raise MeshUnsupported(f"wanted glTF 2, found version {version}")
-    if length > len(data):
-        raise MeshTooLarge(f"wanted {length} bytes as declared, found {len(data)}")
-    chunks, offset = {}, 12
-    while offset + 8 <= length:
-        size, kind = struct.unpack_from("<I4s", data, offset)
-        if size > len(data) - offset - 8:
-            raise MeshTooLarge(f"wanted a chunk of {size} bytes as declared, found {len(data) - offset - 8}")
-        chunks.setdefault(kind, data[offset + 8 : offset + 8 + size])
-        offset += 8 + size
-    if b"JSON" not in chunks:
-        raise MeshUnreadable("wanted a JSON chunk, found none")
-    return chunks[b"JSON"], chunks.get(b"BIN\0", b"")
+class Primitive(NamedTuple):
+    """A primitive in its mesh's frame.
+
+    Attributes:
+        entry: What the tree says of it.
+        rows: Which of its vertices are kept.
+        arrays: The kept vertices, and the faces between them.
+    """
+
+    entry: dict[str, Any]
+    rows: np.ndarray | slice
+    arrays: Arrays
 
 
-def _gltf_buffers(tree: dict, chunk: bytes, folder: Path, max_bytes: int) -> list[bytes]:
-    """The bytes of each buffer, as many as are declared at least and as `max_bytes` in all at most."""
-    declared = [buffer["byteLength"] for buffer in tree.get("buffers", [])]
-    if sum(declared) > max_bytes:
-        raise MeshTooLarge(f"wanted buffers of at most {max_bytes} bytes (max_bytes), found {sum(declared)} declared")
-    buffers = [_gltf_buffer(buffer, chunk, folder) for buffer in tree.get("buffers", [])]
-    for size, found in zip(declared, buffers, strict=True):
-        if size > len(found):
-            raise MeshTooLarge(f"wanted a buffer of {size} bytes as declared, found {len(found)}")
-    return buffers
+class Part(NamedTuple):
+    """A primitive in the scene's frame, as one node places it (node -1 in files without nodes)."""
+
+    node: int
+    primitive: Primitive
+    arrays: Arrays
 
 
-def _gltf_buffer(buffer: dict, chunk: bytes, folder: Path) -> bytes:
-    uri = buffer.get("uri")
-    if uri is None:
-        return chunk
-    if uri.startswith("data:"):
-        return base64.b64decode(uri.partition(",")[2])
-    name = PurePosixPath(unquote(uri))
-    if name.is_absolute() or ".." in name.parts:
-        raise MeshUnreadable(f"wanted its buffer beside or below it, found {uri!r}")
-    if not (folder / name).is_file():
-        raise MeshUnreadable(f"wanted its buffer {uri!r} beside it, found no such file")
-    with (folder / name).open("rb") as stream:
-        return stream.read(buffer["byteLength"])
+def surface_parts(gltf: Gltf) -> list[Part]:
+    """The parts, in order, whose vertices are the surface's: those with faces, or all if none has any."""
+    parts = list(_limited(_parts(gltf), gltf.max_bytes))
+    return [part for part in parts if len(part.arrays.faces)] or parts
 
 
-@dataclass(frozen=True)
-class _Scene:
-    """The default scene of a glTF tree and the buffers that hold its numbers."""
+def _parts(gltf: Gltf) -> Iterator[Part]:
+    """Every primitive of every node with a mesh."""
+    made: dict[int, list[Primitive]] = {}
+    for place, mesh in _placed_meshes(gltf):
+        if mesh not in made:
+            made[mesh] = list(_limited(_primitives(gltf, gltf.entry("meshes", mesh)), gltf.max_bytes))
+        for primitive in made[mesh]:
+            yield Part(place.node, primitive, _transformed(primitive.arrays, place.matrix))
 
-    tree: dict
-    buffers: list[bytes]
-    max_bytes: int
 
-    def parts(self) -> Iterator[Arrays]:
-        """Every primitive of every node, in world coordinates."""
-        made: dict[int, list[Arrays]] = {}
-        for mesh, matrix in self.placed():
-            if mesh not in made:
-                made[mesh] = list(self.limited(self.primitives(self.entry("meshes", mesh))))
-            yield from (_transformed(part, matrix) for part in made[mesh])
+def _placed_meshes(gltf: Gltf) -> Iterator[tuple[Place, int]]:
+    """Place and mesh index of each node that has a mesh; without nodes, each mesh as it is."""
+    if not gltf.tree.get("nodes"):
+        yield from ((Place(-1, -1, np.eye(4)), mesh) for mesh in range(len(gltf.tree.get("meshes", []))))
+    for place in gltf.walk():
+        node = gltf.entry("nodes", place.node)
+        if "mesh" in node:
+            yield place, node["mesh"]
 
-    def limited(self, parts: Iterator[Arrays]) -> Iterator[Arrays]:
-        """The parts, as long as all of them together stay below `max_bytes`."""
-        size = 0
-        for part in parts:
-            size += part.vertices.nbytes + part.faces.nbytes
-            if size > self.max_bytes:
-                raise MeshTooLarge(f"wanted a scene of at most {self.max_bytes} bytes (max_bytes), found more")
-            yield part
 
-    def entry(self, kind: str, index: int) -> dict:
-        """One entry of a list of the tree, by index."""
-        entries = self.tree.get(kind, [])
-        if not 0 <= index < len(entries):
-            raise MeshUnreadable(f"wanted an index into {len(entries)} {kind}, found {index}")
-        return entries[index]
+_Item = TypeVar("_Item", Part, Primitive)
 
-    def roots(self) -> list[int]:
-        """The default scene's nodes; without scenes, all nodes that are no child."""
-        if self.tree.get("scenes"):
-            return self.entry("scenes", self.tree.get("scene", 0)).get("nodes", [])
-        nodes = self.tree.get("nodes", [])
-        children = {child for node in nodes for child in node.get("children", [])}
-        return [index for index in range(len(nodes)) if index not in children]
 
-    def placed(self) -> Iterator[tuple[int, np.ndarray]]:
-        """Mesh index and world matrix (4, 4) of each node that has a mesh; without nodes, each mesh as it is."""
-        if not self.tree.get("nodes"):
-            yield from ((index, np.eye(4)) for index in range(len(self.tree.get("meshes", []))))
-        waiting = [(root, np.eye(4)) for root in reversed(self.roots())]
-        seen = set()
-        while waiting:
-            index, parent = waiting.pop()
-            if index in seen:
-                raise MeshUnreadable(f"wanted a tree of nodes, found that node {index} is reached twice")
-            seen.add(index)
-            node = self.entry("nodes", index)
-            matrix = parent @ _local_matrix(node)
-            waiting.extend((child, matrix) for child in reversed(node.get("children", [])))
-            if "mesh" in node:
-                yield node["mesh"], matrix
+def _limited(parts: Iterable[_Item], max_bytes: int) -> Iterator[_Item]:
+    """The parts, as long as all of them together stay below `max_bytes`."""
+    size = 0
+    for part in parts:
+        size += part.arrays.vertices.nbytes + part.arrays.faces.nbytes
+        if size > max_bytes:
+            raise MeshTooLarge(f"wanted a scene of at most {max_bytes} bytes (max_bytes), found more")
+        yield part
 
-    def primitives(self, mesh: dict) -> Iterator[Arrays]:
-        """Points and triangles of a mesh; lines are skipped."""
-        for primitive in mesh["primitives"]:
-            mode = primitive.get("mode", _TRIANGLES)
-            if "POSITION" not in primitive["attributes"] or mode in _LINES:
-                continue
-            vertices = self.numbers(primitive["attributes"]["POSITION"]).astype(np.float64)
-            if vertices.shape[1] != 3:
-                raise MeshUnreadable(f"wanted positions of 3 coordinates, found {vertices.shape[1]}")
-            if mode == _POINTS:
-                yield Arrays(vertices, NO_FACES)
-                continue
-            corners = self.numbers(primitive["indices"])[:, 0] if "indices" in primitive else np.arange(len(vertices))
-            faces = in_range(_assembled(corners.astype(np.int64), mode), len(vertices))
-            yield _used(vertices, faces)
 
-    def numbers(self, index: int) -> np.ndarray:
-        """An accessor's items (count, width), normalised integers as fractions."""
-        accessor = self.entry("accessors", index)
-        kind, width = np.dtype(_COMPONENTS[accessor["componentType"]]), _WIDTHS[accessor["type"]]
-        if "bufferView" in accessor:
-            values = self.block(accessor, kind, width, accessor["count"])
-        elif "sparse" in accessor:
-            values = self.sparse_base(kind, width, accessor["count"])
-        else:
-            raise MeshUnsupported(f"wanted accessor {index} in a buffer, found it in none (as Draco leaves it)")
-        if "sparse" in accessor:
-            values = self.replaced(values, accessor["sparse"], kind)
-        if accessor.get("normalized") and kind.kind in "iu":
-            return np.maximum(values / np.iinfo(kind).max, -1)
-        return values
-
-    def block(self, place: dict, kind: np.dtype, width: int, count: int) -> np.ndarray:
-        """Items (count, width) of a buffer view, from `place`'s offset on."""
-        view = self.entry("bufferViews", place["bufferView"])
-        if "EXT_meshopt_compression" in view.get("extensions", {}):
-            raise MeshUnsupported("wanted plain buffers, found EXT_meshopt_compression")
-        if not 0 <= view["buffer"] < len(self.buffers):
-            raise MeshUnreadable(f"wanted an index into {len(self.buffers)} buffers, found {view['buffer']}")
-        offset, start = place.get("byteOffset", 0), view.get("byteOffset", 0)
-        stride = view.get("byteStride") or kind.itemsize * width
-        needed = offset + max(count - 1, 0) * stride + min(count, 1) * kind.itemsize * width
-        if min(offset, start, stride, count) < 0 or needed > view["byteLength"]:
-            raise MeshTooLarge(f"wanted {count} items as declared ({needed} bytes), found {view['byteLength']} bytes")
-        buffer = self.buffers[view["buffer"]]
-        return np.ndarray((count, width), kind, buffer, start + offset, (stride, kind.itemsize))
-
-    def sparse_base(self, kind: np.dtype, width: int, count: int) -> np.ndarray:
-        """Zeros for a sparse accessor, no more items than there are bytes."""
-        found = sum(len(buffer) for buffer in self.buffers)
-        if not 0 <= count <= found or count * width * 8 > self.max_bytes:
-            raise MeshTooLarge(f"wanted {count} sparse items as declared, found {found} bytes of buffers")
-        return np.zeros((count, width), kind)
-
-    def replaced(self, values: np.ndarray, sparse: dict, kind: np.dtype) -> np.ndarray:
-        """A copy of the values with a sparse accessor's exceptions put in."""
-        places = np.dtype(_COMPONENTS[sparse["indices"]["componentType"]])
-        rows = self.block(sparse["indices"], places, 1, sparse["count"])[:, 0]
-        values = values.copy()
-        values[rows] = self.block(sparse["values"], kind, values.shape[1], sparse["count"])
-        return values
+def _primitives(gltf: Gltf, mesh: dict[str, Any]) -> Iterator[Primitive]:
+    """Points and triangles of a mesh; lines are skipped."""
+    for entry in mesh["primitives"]:
+        mode = entry.get("mode", _TRIANGLES)
+        if "POSITION" not in entry["attributes"] or mode in _LINES:
+            continue
+        vertices = gltf.numbers(entry["attributes"]["POSITION"]).astype(np.float64)
+        if vertices.shape[1] != 3:
+            raise MeshUnreadable(f"wanted positions of 3 coordinates, found {vertices.shape[1]}")
+        if mode == _POINTS:
+            yield Primitive(entry, slice(None), Arrays(vertices, NO_FACES))
+            continue
+        corners = gltf.numbers(entry["indices"])[:, 0] if "indices" in entry else np.arange(len(vertices))
+        faces = in_range(_assembled(corners.astype(np.int64), mode), len(vertices))
+        yield _used(entry, vertices, faces)
 
 
 def _assembled(corners: np.ndarray, mode: int) -> np.ndarray:
@@ -223,22 +111,12 @@ def _assembled(corners: np.ndarray, mode: int) -> np.ndarray:
     return faces[(faces != np.roll(faces, 1, axis=1)).all(axis=1)]  # repeated corners only join strips
 
 
-def _used(vertices: np.ndarray, faces: np.ndarray) -> Arrays:
+def _used(entry: dict[str, Any], vertices: np.ndarray, faces: np.ndarray) -> Primitive:
     """Only the vertices in use if there are fewer corners than vertices: many primitives may share one large array."""
     if faces.size >= len(vertices):
-        return Arrays(vertices, faces)
+        return Primitive(entry, slice(None), Arrays(vertices, faces))
     used, renumbered = np.unique(faces, return_inverse=True)
-    return Arrays(vertices[used], renumbered.reshape(-1, 3))
-
-
-def _local_matrix(node: dict) -> np.ndarray:
-    if "matrix" in node:
-        return np.array(node["matrix"], dtype=np.float64).reshape(4, 4).T
-    x, y, z, w = node.get("rotation", (0, 0, 0, 1))
-    matrix = trimesh.transformations.quaternion_matrix([w, x, y, z])
-    matrix[:3, :3] *= np.asarray(node.get("scale", (1, 1, 1)), dtype=np.float64)
-    matrix[:3, 3] = node.get("translation", (0, 0, 0))
-    return matrix
+    return Primitive(entry, used, Arrays(vertices[used], renumbered.reshape(-1, 3)))
 
 
 def _transformed(part: Arrays, matrix: np.ndarray) -> Arrays:
@@ -247,10 +125,9 @@ def _transformed(part: Arrays, matrix: np.ndarray) -> Arrays:
     return Arrays(vertices, part.faces[:, ::-1] if np.linalg.det(matrix[:3, :3]) < 0 else part.faces)
 
 
-def _join(parts: list[Arrays]) -> Arrays:
-    """One mesh of all parts with faces, or one cloud if none has any."""
-    parts = [part for part in parts if len(part.faces)] or parts
-    starts = np.cumsum([0, *(len(part.vertices) for part in parts)])
-    faces = [part.faces + start for part, start in zip(parts, starts[:-1], strict=True)]
-    vertices = [part.vertices for part in parts]
+def _joined(parts: list[Part]) -> Arrays:
+    """One mesh or cloud of all parts."""
+    vertices = [part.arrays.vertices for part in parts]
+    starts = np.cumsum([0, *map(len, vertices)])
+    faces = [part.arrays.faces + start for part, start in zip(parts, starts[:-1], strict=True)]
     return Arrays(np.concatenate([np.zeros((0, 3)), *vertices]), np.concatenate([NO_FACES, *faces]))

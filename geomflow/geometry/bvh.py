@@ -1,11 +1,28 @@
-"""Bounding-volume queries on a mesh: closest distance and ray parity, as Warp kernels (CPU and CUDA)."""
+"""Bounding-volume queries on a mesh - closest distance, sight, ray parity - as Warp kernels (CPU and CUDA)."""
 
-from typing import Any, cast, no_type_check
+from typing import Any, NamedTuple, cast, no_type_check
 
 import numpy as np
-from jaxtyping import Float, Integer, Shaped
+from jaxtyping import Bool, Float, Integer, Shaped
 
 from geomflow.warp_runtime import wp
+from geomflow.warp_triangles import SLENDER, to_triangle
+
+ON_EDGE = wp.constant(1e-5)
+"""Barycentric coordinate up to which a closest point lies on an edge."""
+
+
+class Closest(NamedTuple):
+    """What lies closest to each point.
+
+    Attributes:
+        distance: Distance to the surface (n,).
+        side: 1 or -1 for the side of the closest face (n,), 0 where that says nothing of the point: the closest point
+            is on an open border, or on a triangle too slender to have sides.
+    """
+
+    distance: Float[np.ndarray, " n"]
+    side: Integer[np.ndarray, " n"]
 
 
 class Bvh:
@@ -20,25 +37,55 @@ class Bvh:
     def __init__(
         self, vertices: Shaped[np.ndarray, "v 3"], faces: Integer[np.ndarray, "f 3"], device: str = "cpu"
     ) -> None:
+        borders, corners = border_edges(np.asarray(faces)), np.asarray(vertices, dtype=np.float32)[faces]
+        slender = corners[_width(corners) <= SLENDER]
         self.device = device
-        self.mesh = wp.Mesh(
-            points=wp.array(np.asarray(vertices, dtype=np.float32), dtype=wp.vec3, device=device),
-            indices=wp.array(np.asarray(faces, dtype=np.int32).ravel(), dtype=wp.int32, device=device),
-        )
+        self._mesh = wp.Mesh(points=self._vectors(vertices), indices=self._array(np.ravel(faces), wp.int32))
+        self._borders = self._array(borders, wp.int32)
+        self._slender = self._array(slender, wp.vec3)
+        boxes = slender if len(slender) else np.full((1, 1, 3), 1e9)  # Warp wants one box at least
+        self._slender_tree = wp.Bvh(self._vectors(boxes.min(axis=1)), self._vectors(boxes.max(axis=1)))
 
-    def distance(self, points: Shaped[np.ndarray, "n 3"]) -> Float[np.ndarray, " n"]:
-        """Return the distance from each point to the closest point of the surface (n,)."""
-        return self._launch(_closest_distance, points)
+    def closest(self, points: Shaped[np.ndarray, "n 3"]) -> Closest:
+        """Return the distance from each point to the surface, and the side of it that the point is on."""
+        distance, side = self._empty(len(points), wp.float32), self._empty(len(points), wp.int32)
+        trees = [self._mesh.id, self._borders, self._slender_tree.id, self._slender]
+        self._launch(_closest, len(points), [*trees, self._vectors(points), distance, side])
+        return Closest(distance.numpy(), side.numpy())
+
+    def sees(self, points: Shaped[np.ndarray, "n 3"], targets: Shaped[np.ndarray, "n 3"]) -> Bool[np.ndarray, " n"]:
+        """Return whether the segment from each point to its target misses the surface (n,)."""
+        free = self._empty(len(points), wp.int32)
+        self._launch(_sees, len(points), [self._mesh.id, self._vectors(points), self._vectors(targets), free])
+        return free.numpy() == 1
+
+    def free_way(
+        self, points: Shaped[np.ndarray, "n 3"], directions: Shaped[np.ndarray, "n 3"], most: float
+    ) -> Float[np.ndarray, " n"]:
+        """Return how far one can go from each point along its unit direction without meeting the surface (n,)."""
+        way = self._empty(len(points), wp.float32)
+        self._launch(
+            _free_way, len(points), [self._mesh.id, self._vectors(points), self._vectors(directions), most, way]
+        )
+        return way.numpy()
 
     def parity(self, points: Shaped[np.ndarray, "n 3"]) -> Float[np.ndarray, " n"]:
         """Return the share of `RAYS` fixed rays from each point that cross the surface an odd number of times (n,)."""
-        return self._launch(_odd_crossings, points, wp.array(RAYS, dtype=wp.vec3, device=self.device))
+        share = self._empty(len(points), wp.float32)
+        self._launch(_odd_crossings, len(points), [self._mesh.id, self._vectors(points), self._vectors(RAYS), share])
+        return share.numpy()
 
-    def _launch(self, kernel: object, points: np.ndarray, *extra: object) -> np.ndarray:
-        out = wp.empty(len(points), dtype=cast(Any, wp.float32), device=self.device)
-        queries = wp.array(np.ascontiguousarray(points, dtype=np.float32), dtype=wp.vec3, device=self.device)
-        wp.launch(cast(Any, kernel), len(points), [self.mesh.id, queries, *extra, out], device=self.device)
-        return out.numpy()
+    def _launch(self, kernel: object, count: int, arguments: list[object]) -> None:
+        wp.launch(cast(Any, kernel), count, arguments, device=self.device)
+
+    def _array(self, values: np.ndarray, kind: object) -> wp.array:
+        return wp.array(values, dtype=cast(Any, kind), device=self.device)
+
+    def _vectors(self, positions: np.ndarray) -> wp.array:
+        return self._array(np.ascontiguousarray(positions, dtype=np.float32), wp.vec3)
+
+    def _empty(self, count: int, kind: object) -> wp.array:
+        return wp.empty(count, dtype=cast(Any, kind), device=self.device)
 
 
 def spread_directions(count: int) -> np.ndarray:
@@ -52,13 +99,87 @@ def spread_directions(count: int) -> np.ndarray:
 RAYS = spread_directions(7)
 
 
+def border_edges(faces: Integer[np.ndarray, "f 3"]) -> Integer[np.ndarray, " f"]:
+    """Return three bits per face (f,): which of its edges 01, 12, 20 are not run through equally often both ways."""
+    if not len(faces):
+        return np.zeros(0, dtype=np.int64)
+    edges = faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2).astype(np.int64)
+    key = edges.min(axis=1) * (faces.max(initial=0) + 1) + edges.max(axis=1)
+    _, edge = np.unique(key, return_inverse=True)
+    balance = np.bincount(edge, np.where(edges[:, 0] < edges[:, 1], 1, -1))
+    return (balance[edge] != 0).reshape(-1, 3) @ np.array([1, 2, 4])
+
+
+def _width(corners: np.ndarray) -> np.ndarray:
+    """Twice the area of each triangle over the sum of its squared edges: 0.29 if equilateral, 0 without area."""
+    edges = corners - np.roll(corners, 1, axis=1)
+    area = np.linalg.norm(np.cross(edges[:, 1], edges[:, 2]), axis=1)
+    return area / np.maximum((edges**2).sum(axis=(1, 2)), np.finfo(np.float32).tiny)
+
+
 @wp.kernel(enable_backward=False)
 @no_type_check
-def _closest_distance(mesh: wp.uint64, points: wp.array(dtype=wp.vec3), distance: wp.array(dtype=wp.float32)):  # pyright: ignore
+def _closest(
+    mesh: wp.uint64,
+    borders: wp.array(dtype=wp.int32),  # pyright: ignore
+    slender_tree: wp.uint64,
+    slender: wp.array2d(dtype=wp.vec3),  # pyright: ignore
+    points: wp.array(dtype=wp.vec3),  # pyright: ignore
+    distance: wp.array(dtype=wp.float32),  # pyright: ignore
+    side: wp.array(dtype=wp.int32),  # pyright: ignore
+):
+    """Warp's own search, an upper bound where triangles are slender; those are then searched within it."""
     i = wp.tid()
     query = wp.mesh_query_point_no_sign(mesh, points[i], 1.0e9)
-    closest = wp.mesh_eval_position(mesh, query.face, query.u, query.v)
-    distance[i] = wp.length(points[i] - closest)
+    offset = points[i] - wp.mesh_eval_position(mesh, query.face, query.u, query.v)
+    best = wp.length(offset)
+    found = wp.where(wp.dot(wp.mesh_eval_face_normal(mesh, query.face), offset) < 0.0, -1, 1)
+    open = borders[query.face]
+    on_first = (open & 1) != 0 and 1.0 - query.u - query.v < ON_EDGE
+    if on_first or ((open & 2) != 0 and query.u < ON_EDGE) or ((open & 4) != 0 and query.v < ON_EDGE):
+        found = 0
+    around = wp.vec3(best, best, best)
+    boxes = wp.bvh_query_aabb(slender_tree, points[i] - around, points[i] + around)
+    t = wp.int32(0)
+    while wp.bvh_query_next(boxes, t):
+        if t < slender.shape[0]:
+            corner = slender[t, 0]
+            d = to_triangle(points[i] - corner, slender[t, 1] - corner, slender[t, 2] - corner)
+            if d < best:
+                best = d
+                found = 0
+    distance[i] = best
+    side[i] = found
+
+
+@wp.kernel(enable_backward=False)
+@no_type_check
+def _sees(
+    mesh: wp.uint64,
+    points: wp.array(dtype=wp.vec3),  # pyright: ignore
+    targets: wp.array(dtype=wp.vec3),  # pyright: ignore
+    free: wp.array(dtype=wp.int32),  # pyright: ignore
+):
+    i = wp.tid()
+    path = targets[i] - points[i]
+    length = wp.length(path)
+    free[i] = 1
+    if length > 0.0:
+        free[i] = wp.where(wp.mesh_query_ray_anyhit(mesh, points[i], path / length, length, -1), 0, 1)
+
+
+@wp.kernel(enable_backward=False)
+@no_type_check
+def _free_way(
+    mesh: wp.uint64,
+    points: wp.array(dtype=wp.vec3),  # pyright: ignore
+    directions: wp.array(dtype=wp.vec3),  # pyright: ignore
+    most: wp.float32,
+    way: wp.array(dtype=wp.float32),  # pyright: ignore
+):
+    i = wp.tid()
+    query = wp.mesh_query_ray(mesh, points[i], directions[i], most)
+    way[i] = wp.where(query.result, query.t, most)
 
 
 @wp.kernel(enable_backward=False)

@@ -1,4 +1,10 @@
-"""Orientation: make the faces of a soup agree with their neighbours and look outward."""
+"""Orientation: make the faces of a soup agree with their neighbours and look outward.
+
+Faces that share a manifold edge are made to agree. What is closed is turned by the sign of its volume. What is open is
+turned by the parity of rays cast from both of its sides (after Takayama et al., A Simple Method for Correcting Facet
+Orientations in Polygon Meshes Based on Ray Casting, JCGT 2014): rays from the outside cross the surface an even number
+of times. Where rays do not tell, as beside a lone sheet, a bowl opens inward and the rest stays as the file has it.
+"""
 
 from typing import NamedTuple
 
@@ -7,7 +13,23 @@ import trimesh
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from geomflow.geometry.bvh import Bvh
 from geomflow.geometry.winding import winding_number
+
+STEP = 1e-3
+"""How far from a face its two sides are looked at, in extents of the mesh."""
+
+SPOTS = 8
+"""Faces of an open component at which rays are cast, the largest ones."""
+
+MOST_SPOTS = 1 << 14
+"""Faces in all at which rays are cast; of very many components each has fewer, and at least one."""
+
+TELLING = 0.3
+"""Difference of odd rays between the two sides from which they decide."""
+
+ROUND = 0.01
+"""Volume over area^1.5 from which an open component is a bowl and no sheet; a half sphere has 0.04."""
 
 
 class _Adjacency(NamedTuple):
@@ -18,7 +40,19 @@ class _Adjacency(NamedTuple):
     disagree: np.ndarray
 
 
-def orient(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
+class Oriented(NamedTuple):
+    """A welded surface that looks outward.
+
+    Attributes:
+        mesh: The surface.
+        encloses: Faces (f,) of which winding numbers are taken: all but lone sheets.
+    """
+
+    mesh: trimesh.Trimesh
+    encloses: np.ndarray
+
+
+def orient(mesh: trimesh.Trimesh) -> Oriented:
     """Return a welded copy whose faces agree across manifold edges and whose components look outward.
 
     A closed inner wall that the file itself turns inward stays so: it bounds a cavity.
@@ -32,10 +66,27 @@ def orient(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
     adjacency = _adjacency(faces)
     component, flip = _coherent(len(faces), adjacency)
     faces = _flip(faces, flip ^ _majority(flip, component)[component])
-    inward = _signed_volumes(vertices, faces, component) < 0
-    for label in np.flatnonzero(inward & _closed(component, adjacency)):
+    parts = _Parts(
+        vertices, faces, component, _closed(component, adjacency), _signed_volumes(vertices, faces, component)
+    )
+    inward = parts.volume < 0
+    for label in np.flatnonzero(inward & parts.closed):
         inward[label] = not _is_cavity(vertices, faces, component == label)
-    return trimesh.Trimesh(vertices, _flip(faces, inward[component]), process=False)
+    sheets = np.zeros(len(inward), dtype=bool)
+    if not parts.closed.all():
+        inward[~parts.closed], sheets[~parts.closed] = _judge_open(parts)
+    turned = trimesh.Trimesh(vertices, _flip(faces, inward[component]), process=False)
+    return Oriented(turned, ~sheets[component])
+
+
+class _Parts(NamedTuple):
+    """A surface of coherent components: the component of every face, and whether each is closed and its volume."""
+
+    vertices: np.ndarray
+    faces: np.ndarray
+    component: np.ndarray
+    closed: np.ndarray
+    volume: np.ndarray
 
 
 def _adjacency(faces: np.ndarray) -> _Adjacency:
@@ -90,6 +141,43 @@ def _signed_volumes(vertices: np.ndarray, faces: np.ndarray, component: np.ndarr
     local = corners - centre[component][:, None]
     volume = np.einsum("nd,nd->n", local[:, 0], np.cross(local[:, 1], local[:, 2])) / 6
     return np.bincount(component, volume)
+
+
+def _judge_open(parts: _Parts) -> tuple[np.ndarray, np.ndarray]:
+    """Whether each open component faces inward, and whether it is a lone sheet."""
+    vertices, faces, component, closed, volume = parts
+    area = np.linalg.norm(_area_vectors(vertices, faces), axis=1)
+    spots = _largest(component, area, ~closed, max(1, min(SPOTS, MOST_SPOTS // (~closed).sum())))
+    odd = _odd_sides(vertices, faces, spots)
+    score = np.bincount(component[spots], odd[1] - odd[0], len(closed)) / np.bincount(component).clip(1, SPOTS)
+    size = np.bincount(component, area) ** 1.5
+    roundness = np.divide(volume, size, out=np.zeros_like(size), where=size > 0)
+    silent = np.abs(score) <= TELLING
+    inward = np.where(silent, roundness < -ROUND, score < 0)
+    return inward[~closed], (silent & (np.abs(roundness) <= ROUND))[~closed]
+
+
+def _largest(component: np.ndarray, area: np.ndarray, wanted: np.ndarray, count: int) -> np.ndarray:
+    """The `count` largest faces of each wanted component."""
+    order = np.lexsort((-area, component))
+    rank = np.arange(len(order)) - np.searchsorted(component[order], component[order])
+    return order[wanted[component[order]] & (rank < count)]
+
+
+def _odd_sides(vertices: np.ndarray, faces: np.ndarray, spots: np.ndarray) -> np.ndarray:
+    """Share of odd rays in front of and behind the centres of some faces (2, n)."""
+    low, high = vertices[faces].min(axis=(0, 1)), vertices[faces].max(axis=(0, 1))
+    unit = (vertices - (low + high) / 2) / (high - low).max(initial=np.finfo(float).tiny)
+    normals = np.asarray(trimesh.unitize(_area_vectors(unit, faces[spots])))
+    centres = unit[faces[spots]].mean(axis=1)
+    sides = np.concatenate([centres + STEP * normals, centres - STEP * normals])
+    return Bvh(unit, faces).parity(sides).reshape(2, -1)
+
+
+def _area_vectors(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """Normal of each face, as long as its area."""
+    corners = vertices[faces]
+    return np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]) / 2
 
 
 def _is_cavity(vertices: np.ndarray, faces: np.ndarray, own: np.ndarray) -> bool:

@@ -1,16 +1,33 @@
 """Exact signed distances of simple solids, and meshes of them: the oracles every distance is checked against.
 
 Formulas for box, torus, capsule and rounded cylinder are the standard closed forms (I. Quilez, "Distance functions").
+Solids drawn as outlines are in `profiles`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import trimesh
 from jaxtyping import Float, Shaped
+from scipy.spatial.transform import Rotation
 
 Points = Shaped[np.ndarray, "n 3"]
 Distances = Float[np.ndarray, " n"]
+
+
+@runtime_checkable
+class Solid(Protocol):
+    """Anything with a signed distance, negative inside, and a closed mesh that looks outward."""
+
+    def __call__(self, points: Points) -> Distances:
+        """Return the signed distance (n,) at points (n, 3)."""
+        ...
+
+    def mesh(self) -> trimesh.Trimesh:
+        """Return a mesh whose vertices lie on the surface."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -36,7 +53,7 @@ class Box:
 
     def __call__(self, points: Points) -> Distances:
         """Return the exact signed distance (n,) at points (n, 3)."""
-        return _outside_corner(np.abs(points) - np.asarray(self.half_extents))
+        return outside_corner(np.abs(points) - np.asarray(self.half_extents))
 
     def mesh(self) -> trimesh.Trimesh:
         """Return the box's twelve triangles."""
@@ -89,7 +106,7 @@ class RoundedCylinder:
         """Return the exact signed distance (n,) at points (n, 3)."""
         radial = np.linalg.norm(points[:, :2], axis=1) - self.radius + self.rounding
         axial = np.abs(points[:, 2]) - self.half_height + self.rounding
-        return _outside_corner(np.stack([radial, axial], axis=1)) - self.rounding
+        return outside_corner(np.stack([radial, axial], axis=1)) - self.rounding
 
     def mesh(self) -> trimesh.Trimesh:
         """Return a mesh within 1e-4 of the surface."""
@@ -100,7 +117,7 @@ class RoundedCylinder:
 class Moved:
     """A solid shifted by `offset`."""
 
-    solid: "Solid"
+    solid: Solid
     offset: tuple[float, float, float]
 
     def __call__(self, points: Points) -> Distances:
@@ -113,11 +130,90 @@ class Moved:
 
 
 @dataclass(frozen=True)
+class Turned:
+    """A solid turned about the origin.
+
+    Attributes:
+        solid: What is turned.
+        rotation: Rotation vector: its direction is the axis, its length the angle in radians, counter-clockwise.
+    """
+
+    solid: Solid
+    rotation: tuple[float, float, float]
+
+    def __call__(self, points: Points) -> Distances:
+        """Return the signed distance (n,) at points (n, 3)."""
+        return self.solid(points @ self._matrix)
+
+    def mesh(self) -> trimesh.Trimesh:
+        """Return the turned mesh."""
+        mesh = self.solid.mesh()
+        return trimesh.Trimesh(mesh.vertices @ self._matrix.T, mesh.faces, process=False)
+
+    @property
+    def _matrix(self) -> np.ndarray:
+        return Rotation.from_rotvec(self.rotation).as_matrix()
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """A solid made larger or smaller about the origin, alike in all directions.
+
+    Raises:
+        ValueError: The factor is not positive.
+    """
+
+    solid: Solid
+    factor: float
+
+    def __post_init__(self) -> None:
+        if not self.factor > 0:
+            raise ValueError(f"factor must be positive, not {self.factor}")
+
+    def __call__(self, points: Points) -> Distances:
+        """Return the signed distance (n,) at points (n, 3)."""
+        return self.factor * self.solid(points / self.factor)
+
+    def mesh(self) -> trimesh.Trimesh:
+        """Return the scaled mesh."""
+        return self.solid.mesh().apply_scale(self.factor)
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """Any number of solids joined: the sign is right everywhere and the distance exact outside.
+
+    Inside, the depth in the deepest part is a lower bound of the true depth, because faces that are buried in another
+    part still count. Parts must overlap and not merely touch: a face that two of them share would be surface.
+
+    Raises:
+        ValueError: There is no part.
+    """
+
+    parts: tuple[Solid, ...]
+
+    def __post_init__(self) -> None:
+        if not self.parts:
+            raise ValueError("an assembly wants at least one part, given none")
+
+    def __call__(self, points: Points) -> Distances:
+        """Return the signed distance (n,) at points (n, 3)."""
+        nearest = self.parts[0](points)
+        for part in self.parts[1:]:
+            nearest = np.minimum(nearest, part(points))
+        return nearest
+
+    def mesh(self) -> trimesh.Trimesh:
+        """Return all meshes in one soup, overlapping as real assets do."""
+        return _soup([part.mesh() for part in self.parts])
+
+
+@dataclass(frozen=True)
 class Union:
     """Two solids joined: exact outside, a lower bound of the depth where they overlap."""
 
-    one: "Solid"
-    two: "Solid"
+    one: Solid
+    two: Solid
 
     def __call__(self, points: Points) -> Distances:
         """Return the signed distance (n,) at points (n, 3)."""
@@ -125,17 +221,15 @@ class Union:
 
     def mesh(self) -> trimesh.Trimesh:
         """Return both meshes in one soup, overlapping as real assets do."""
-        one, two = self.one.mesh(), self.two.mesh()
-        faces = np.vstack([one.faces, two.faces + len(one.vertices)])
-        return trimesh.Trimesh(np.vstack([one.vertices, two.vertices]), faces, process=False)
+        return _soup([self.one.mesh(), self.two.mesh()])
 
 
 @dataclass(frozen=True)
 class Difference:
     """The first solid without the second: the right sign everywhere, a lower bound of the distance."""
 
-    one: "Solid"
-    two: "Solid"
+    one: Solid
+    two: Solid
 
     def __call__(self, points: Points) -> Distances:
         """Return the signed distance (n,) at points (n, 3)."""
@@ -146,18 +240,22 @@ class Difference:
 class Intersection:
     """What two solids share: the right sign everywhere, a lower bound of the distance."""
 
-    one: "Solid"
-    two: "Solid"
+    one: Solid
+    two: Solid
 
     def __call__(self, points: Points) -> Distances:
         """Return the signed distance (n,) at points (n, 3)."""
         return np.maximum(self.one(points), self.two(points))
 
 
-Solid = Sphere | Box | Torus | Capsule | RoundedCylinder | Moved | Union
+def _soup(meshes: Sequence[trimesh.Trimesh]) -> trimesh.Trimesh:
+    """All vertices and faces in one mesh, nothing welded."""
+    first = np.cumsum([0, *(len(mesh.vertices) for mesh in meshes)])
+    faces = [mesh.faces + start for mesh, start in zip(meshes, first[:-1], strict=True)]
+    return trimesh.Trimesh(np.vstack([mesh.vertices for mesh in meshes]), np.vstack(faces), process=False)
 
 
-def _outside_corner(excess: np.ndarray) -> np.ndarray:
+def outside_corner(excess: np.ndarray) -> np.ndarray:
     """Distance to the negative orthant of an excess per axis (n, d): the heart of every box-like solid."""
     return np.linalg.norm(np.maximum(excess, 0), axis=1) + np.minimum(excess.max(axis=1), 0)
 

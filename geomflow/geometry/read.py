@@ -7,7 +7,6 @@ a file of a few hundred bytes cannot ask for gigabytes. Polygons are cut into fa
 Each format has its reader in `_read_*.py`; it returns vertices (n, 3) and faces (m, 3), and `_surface` judges them.
 """
 
-import struct
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +15,13 @@ import trimesh
 from geomflow.errors import (
     MeshDegenerate,
     MeshEmpty,
-    MeshError,
     MeshHasNoFaces,
     MeshMissing,
     MeshNotFinite,
     MeshTooLarge,
-    MeshUnreadable,
     MeshUnsupported,
 )
+from geomflow.geometry._file_errors import file_errors
 from geomflow.geometry._mesh_arrays import Arrays, in_range
 from geomflow.geometry._read_gltf import read_gltf
 from geomflow.geometry._read_ply import read_ply
@@ -33,7 +31,6 @@ from geomflow.geometry._read_text import read_obj, read_off
 MAX_BYTES = 1 << 29
 _SMALLEST_AREA = 1e-12  # of the squared extent: rounding leaves collinear points that much
 _STRETCH = 1 << 16
-_PARSE_ERRORS = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError, struct.error)
 
 
 def read_mesh(path: str | Path, max_bytes: int = MAX_BYTES) -> trimesh.Trimesh | trimesh.PointCloud:
@@ -58,18 +55,8 @@ def read_mesh(path: str | Path, max_bytes: int = MAX_BYTES) -> trimesh.Trimesh |
         MeshDegenerate: There is no extent or no area.
     """
     path = Path(path)
-    try:
-        with np.errstate(over="ignore", invalid="ignore"):  # the checks below look at the results
-            return _surface(*_parse(path, max_bytes))
-    except MeshError as error:
-        raise type(error)(f"{path}: {error}") from error
-    except OSError as error:
-        raise MeshUnreadable(f"{path}: wanted a readable file, found {error.strerror or error}") from error
-    except _PARSE_ERRORS as error:
-        kind, found = path.suffix[1:].upper(), " ".join(str(error).split())
-        raise MeshUnreadable(
-            f"{path}: wanted a well-formed {kind} file, found {type(error).__name__}: {found}"
-        ) from error
+    with file_errors(path):
+        return _surface(*_parse(path, max_bytes))
 
 
 def read_surface(path: str | Path, max_bytes: int = MAX_BYTES) -> trimesh.Trimesh:

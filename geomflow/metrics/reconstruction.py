@@ -124,7 +124,7 @@ def mesh_inside_mask(mesh: trimesh.Trimesh, resolution: int = 128) -> Bool[np.nd
     distance = SignedDistanceField(mesh)
     if np.abs(distance.bounds).max() > 1 + BOX_SLACK:
         raise ValueError(f"mesh must lie in [-1, 1]^3, given bounds {distance.bounds.tolist()}: call normalize first")
-    oriented = orient(mesh)
+    oriented = orient(mesh).mesh
     closed = oriented.is_watertight and oriented.is_winding_consistent
     evaluate = narrow_band if closed else dense
     return evaluate(lambda points: distance(points).distance, resolution).values < 0

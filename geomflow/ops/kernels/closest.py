@@ -10,11 +10,9 @@ from torch import Tensor
 from geomflow.ops.kernels.boxes import OPTIONS
 from geomflow.ops.launch import array, launch, vectors
 from geomflow.warp_runtime import wp
+from geomflow.warp_triangles import to_triangle
 
 wp.set_module_options(OPTIONS)
-
-WIDTH = 16 * 2.0**-23
-"""Twice the area of a triangle over the sum of its squared edges up to which it has no plane."""
 
 REACH = 1e18
 """Farthest that a closest face may be: its square fits float32."""
@@ -83,29 +81,6 @@ def nearest_face(
     if query.result:
         distance[i] = wp.length(points[i] - wp.mesh_eval_position(mesh, query.face, query.u, query.v))
         face[i] = query.face
-
-
-@wp.func
-@no_type_check
-def to_segment(query: wp.vec3, end: wp.vec3) -> wp.float32:
-    """Distance to the segment from 0 to `end`."""
-    along = wp.dot(query, end) / wp.max(wp.dot(end, end), 1.0e-37)
-    return wp.length(query - wp.clamp(along, 0.0, 1.0) * end)
-
-
-@wp.func
-@no_type_check
-def to_triangle(query: wp.vec3, first: wp.vec3, second: wp.vec3) -> wp.float32:
-    """Distance to the triangle with corners 0, `first` and `second`, as in `_closest.closest_in_triangle`."""
-    third = second - first
-    d = wp.min(wp.min(to_segment(query, first), to_segment(query, second)), to_segment(query - first, third))
-    normal = wp.cross(first, second)
-    if wp.length(normal) > wp.static(WIDTH) * (wp.dot(first, first) + wp.dot(second, second) + wp.dot(third, third)):
-        v = wp.dot(wp.cross(query, second), normal) / wp.dot(normal, normal)
-        w = wp.dot(wp.cross(first, query), normal) / wp.dot(normal, normal)
-        if wp.min(wp.min(v, w), 1.0 - v - w) >= 0.0:
-            d = wp.min(d, wp.length(query - v * first - w * second))
-    return d
 
 
 @wp.kernel(enable_backward=False)

@@ -1,0 +1,101 @@
+"""Winding numbers of many points, most of them taken over from points in sight.
+
+Of a closed surface the winding number is constant on every connected piece of space without surface, so whatever a
+segment reaches without touching the surface shares the number of where it began. An open surface lets the number
+drift, and lets segments slip through its holes; there two witnesses must be seen, and must agree. A segment costs a
+thirtieth of an evaluation near the surface.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Integer, Shaped
+
+from geomflow.geometry.bvh import Bvh, Closest, border_edges
+from geomflow.geometry.winding import FARTHER, WindingTree
+
+CELL = 0.1
+"""Size of the cells in which points near the surface look for each other in the first round; it halves each time."""
+
+ROUNDS = 8
+"""Most rounds."""
+
+AGREEMENT = 1 / 8
+"""How far two witnesses may be apart, as a share of the distance |2 w - 1| of their mean from a tie."""
+
+TIE = 0.1
+"""Distance |2 w - 1| from a tie under which a number is evaluated once more, with care."""
+
+WORTHWHILE = 0.4
+"""Most cells per waiting point for which a round is still made."""
+
+
+class SharedWinding:
+    """Winding numbers of one surface at many points at a time.
+
+    Args:
+        vertices: Positions (v, 3) about unit size.
+        faces: Triangles (f, 3), or none: then all numbers are 0.
+        bvh: Tree of what blocks the sight: these triangles and, if wanted, others.
+    """
+
+    def __init__(self, vertices: Shaped[np.ndarray, "v 3"], faces: Integer[np.ndarray, "f 3"], bvh: Bvh) -> None:
+        self._bvh, self._closed = bvh, not border_edges(faces).any()
+        self._trees = [WindingTree(vertices, faces, bvh.device)] if len(faces) else []
+
+    def __call__(self, points: Shaped[np.ndarray, "n 3"], closest: Closest) -> Float[np.ndarray, " n"]:
+        """Return the winding number (n,) at points (n, 3), given what lies closest to each of them."""
+        number = np.full(len(points), np.nan)
+        for size in CELL / 2.0 ** np.arange(ROUNDS):
+            waiting = np.flatnonzero(np.isnan(number) & (closest.side != 0))
+            cells = _cells(points[waiting], Closest(*(part[waiting] for part in closest)), size)
+            if len(cells.starts) > WORTHWHILE * len(waiting):
+                break
+            for chosen, value in self._round(points, waiting[cells.order], cells):
+                number[chosen] = value
+        alone = np.flatnonzero(np.isnan(number))
+        number[alone] = self._evaluate(points[alone])
+        return number
+
+    def _round(
+        self, points: np.ndarray, members: np.ndarray, cells: "_Cells"
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Points and their numbers: members that see the witnesses of their cell, and the witnesses."""
+        middle = cells.starts + cells.sizes // 2
+        witnesses = [members[place] for place in ((cells.starts,) if self._closed else (cells.starts, middle))]
+        numbers = [self._evaluate(points[witness]) for witness in witnesses]
+        mean, spread = np.mean(numbers, axis=0), np.ptp(numbers, axis=0)
+        agreed = np.repeat(spread <= AGREEMENT * np.abs(2 * mean - 1), cells.sizes)
+        for witness in witnesses:
+            candidates = np.flatnonzero(agreed)
+            target = np.repeat(witness, cells.sizes)[candidates]
+            agreed[candidates] = self._bvh.sees(points[members[candidates]], points[target])
+        yield members[agreed], np.repeat(mean, cells.sizes)[agreed]
+        yield from zip(witnesses, numbers, strict=True)
+
+    def _evaluate(self, points: np.ndarray) -> np.ndarray:
+        number = np.zeros(len(points))
+        for tree in self._trees:
+            number = tree(points)
+            tied = np.abs(2 * number - 1) < TIE
+            number[tied] = tree(points[tied], FARTHER)
+        return np.rint(number) if self._closed else number
+
+
+class _Cells(NamedTuple):
+    """Points put into cells: an order in which each cell is a run, and where the runs start and how long they are."""
+
+    order: np.ndarray
+    starts: np.ndarray
+    sizes: np.ndarray
+
+
+def _cells(points: np.ndarray, closest: Closest, size: float) -> _Cells:
+    """Cells of points on one side of the surface, farthest from it first; away from the surface cells are larger."""
+    level = np.ceil(np.log2(np.maximum(closest.distance, CELL) / CELL)).astype(np.int64)
+    place = np.floor(points / (size * 2.0**level)[:, None]).astype(np.int64) + (1 << 15)  # at most 2^11
+    key = place @ np.array([1 << 44, 1 << 28, 1 << 12]) + 2 * level + (closest.side > 0)
+    order = np.lexsort((-closest.distance, key))
+    starts = np.flatnonzero(np.diff(key[order], prepend=0))
+    return _Cells(order, starts, np.diff(starts, append=len(points)))
