@@ -1,1 +1,19 @@
-"""Recipes: where the meshes of known sources are, their ids, splits, axes and terms; geomflow.prep does the work."""
+"""Recipes: where the shapes of known sources are, their ids, splits, axes, terms and checksums.
+
+A recipe writes a CSV for `geomflow prep`, which does the work; `python -m data_prep.NAME --help` says what it expects,
+`--dry-run` what it finds. A folder of meshes, a zip and a CSV of your own need no recipe: `geomflow prep` reads them.
+
+    modelnet     ModelNet10 and ModelNet40
+    shapenet     ShapeNetCore v1 and v2
+    pointflow    PointFlow's point clouds of ShapeNetCore v2
+    objaverse    Objaverse 1.0, filtered by licence
+    thingi10k    Thingi10K
+    abo          Amazon Berkeley Objects
+    shapes       any folder with a manifest.csv
+    seating      the seats of two such folders, from which the embedded models are made
+    rigs         rigged characters and animals, with or without a manifest
+    procedural   families of shapes with exact signed distances, made here
+    idx_images   MNIST and Fashion-MNIST: images, written as safetensors
+
+`docs/data_sources.md` tells their terms, layouts and axes, and what was tried on the real data.
+"""

@@ -1,8 +1,11 @@
 """Which meshes may be trained on is decided by their terms."""
 
-import csv
+from collections import Counter
 
-from data_prep.seating import rows, write
+import pytest
+
+from data_prep.seating import CREDITED, FREE, find
+from geomflow.errors import RecordError
 
 COLUMNS = "id,class,split,archive,member,up,yaw_to_front_z"
 
@@ -24,13 +27,19 @@ def test_only_free_meshes_are_trained_on_and_unknown_terms_are_left_out(tmp_path
         ]
     )
     (tmp_path / "shapes" / "manifest.csv").write_text(f"{COLUMNS},license,creator\n{found}")
-    assert [(row["id"], row["split"]) for row in rows(tmp_path)] == [
-        ("made", "train"),
-        ("free", "train"),
-        ("tested", "test"),
-    ]
-    assert write(tmp_path, tmp_path / "out" / "seating.csv")["chair", "train"] == 1
-    with (tmp_path / "out" / "seating.csv").open(newline="") as file:
-        first = next(csv.DictReader(file))
-    assert first["path"] == str(tmp_path.resolve() / "shapes_procedural" / "a.zip" / "1.ply")
-    assert (first["up"], first["yaw"], first["creator"]) == ("z", "90", "Infinigen 1.15.5")
+    items = find(tmp_path).items
+    assert [(item.id, item.split) for item in items] == [("made", "train"), ("free", "train"), ("tested", "test")]
+    assert items[0].path == str(tmp_path.resolve() / "shapes_procedural" / "a.zip" / "1.ply")
+    assert (items[0].up, items[0].yaw, items[0].creator) == ("z", 90.0, "Infinigen 1.15.5")
+
+
+def test_a_missing_collection_is_named(tmp_path):
+    with pytest.raises(RecordError, match=r"shapes_procedural/manifest\.csv: wanted a table"):
+        find(tmp_path)
+
+
+def test_the_real_seats_are_those_of_the_embedded_models(data_root):
+    items = find(data_root).items
+    assert Counter(item.split for item in items) == {"train": 438, "test": 78}
+    assert {item.license for item in items if item.split == "train"} <= set(FREE)
+    assert {item.license for item in items} <= {*FREE, *CREDITED}

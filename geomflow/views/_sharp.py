@@ -1,0 +1,36 @@
+"""Points on sharp edges: where two faces meet at an angle, uniform by length."""
+
+import numpy as np
+import trimesh
+
+from geomflow.geometry.surface import SurfaceSamples
+
+SHARP_ANGLE = np.radians(20)
+"""Least angle between the normals of two faces whose common edge is sharp."""
+
+
+def sample_sharp_edges(mesh: trimesh.Trimesh, count: int, seed: int) -> SurfaceSamples | None:
+    """Return `count` points on the mesh's sharp edges with the mean normals of their two faces; None if none is sharp.
+
+    Args:
+        mesh: Mesh with faces; vertices at the same place are one.
+        count: Number of points.
+        seed: Same seed and mesh, same points.
+    """
+    welded = trimesh.Trimesh(np.array(mesh.vertices), np.array(mesh.faces), process=False)
+    welded.merge_vertices(merge_tex=True, merge_norm=True)
+    sharp = welded.face_adjacency_angles > SHARP_ANGLE
+    ends = np.asarray(welded.vertices)[welded.face_adjacency_edges[sharp]]
+    length = np.linalg.norm(ends[:, 1] - ends[:, 0], axis=1)
+    normals = np.asarray(welded.face_normals)[welded.face_adjacency[sharp]].sum(axis=1)
+    usable = (length > 0) & (np.linalg.norm(normals, axis=1) > 1e-6)  # a fold of 180 degrees has no mean normal
+    return _along(ends[usable], normals[usable], length[usable], count, seed) if usable.any() else None
+
+
+def _along(ends: np.ndarray, normals: np.ndarray, length: np.ndarray, count: int, seed: int) -> SurfaceSamples:
+    """Points on segments (e, 2, 3), drawn in proportion to their length."""
+    rng = np.random.default_rng(seed)
+    edge = rng.choice(len(ends), count, p=length / length.sum())
+    along = rng.random((count, 1))
+    points = (1 - along) * ends[edge, 0] + along * ends[edge, 1]
+    return SurfaceSamples(points, normals[edge] / np.linalg.norm(normals[edge], axis=1, keepdims=True))
