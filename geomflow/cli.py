@@ -21,7 +21,7 @@ from geomflow.errors import ConfigError, EmptySurface, GeomflowError
 
 MeshFormat = Literal["ply", "obj", "glb", "stl"]
 Device = Literal["cpu", "cuda"]
-Shelf = Literal["formulations", "objectives", "networks", "encoders", "datasets", "presets", "models"]
+Shelf = Literal["formulations", "objectives", "networks", "encoders", "datasets", "presets", "views", "models"]
 
 DESCRIPTION = "Meshes to signed distance fields to few-step generators, and back to meshes."
 
@@ -105,32 +105,122 @@ def extract(grid: tyro.conf.Positional[Path], /, *, out: Path, level: float = 0.
 
 
 def prep(
-    input: tyro.conf.Positional[Path],
-    out: tyro.conf.Positional[Path],
+    input: tyro.conf.Positional[str],
+    out: tyro.conf.Positional[str],
     /,
     *,
     resolution: int = 64,
     workers: int = os.cpu_count() or 1,
+    engine: Literal["local", "dask"] = "local",
+    scheduler: str = "",
     timeout: float = 120.0,
+    memory: float = 4.0,
     frame: Literal["box", "sphere"] = "box",
+    surface_points: int = 20_000,
+    volume_points: int = 20_000,
+    near_points: int = 20_000,
+    sharp_points: int = 10_000,
+    clouds: bool = False,
+    rig: bool = False,
+    seed: int = 0,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    retry: bool = False,
+    dry_run: bool = False,
 ) -> None:
     """Turn a folder, zip or CSV of meshes into a dataset of shape records; running it again continues.
 
     Args:
-        input: Folder, .zip, or .csv with columns path, class, split.
-        out: Dataset folder.
-        resolution: Samples per axis of each shape's grid.
+        input: Folder, its URL, .zip, or .csv with columns path, class, split.
+        out: Dataset folder, or its URL (s3://...).
+        resolution: Samples per axis of each shape's grid; 0 leaves it out.
         workers: Number of processes.
+        engine: Processes of this machine, or a Dask cluster.
+        scheduler: Address of a running Dask scheduler; without one, dask makes a cluster on this machine.
         timeout: Seconds after which a mesh is given up.
+        memory: GiB of memory that one mesh may use.
         frame: What of the shape fills the unit cube: its box or its bounding sphere.
+        surface_points: Points on the surface, with normals.
+        volume_points: Points in the cube, with signed distances.
+        near_points: Points near the surface, with signed distances.
+        sharp_points: Points on sharp edges, with normals.
+        clouds: Take files that hold only points, too (.npy of shape (n, 3) among them).
+        rig: Keep joints and skin weights; files without them fail.
+        seed: Seed of the sampling.
+        device: Where distances are computed; auto takes a GPU where a worker has one.
+        retry: Try again what failed before.
+        dry_run: Say what would be done, and do nothing.
     """
     from geomflow.prep.recipe import Recipe
-    from geomflow.prep.runner import prepare
+    from geomflow.prep.runner import make_plan, prepare, reasons
 
-    done = prepare(input, out, Recipe(resolution=resolution, frame=frame), workers, timeout)
-    _say(f"{done.made} records made, {done.kept} kept from before, {done.failed} failed; manifest in {out}")
+    recipe = Recipe(
+        frame=frame,
+        resolution=resolution,
+        surface_points=surface_points,
+        volume_points=volume_points,
+        near_points=near_points,
+        sharp_points=sharp_points,
+        clouds=clouds,
+        rig=rig,
+        seed=seed,
+    )
+    if dry_run:
+        plan = make_plan(input, out, recipe, retry)
+        _say(f"{len(plan.todo)} meshes to do, {len(plan.kept)} done, {len(plan.quarantined)} failed before")
+        return
+    done = prepare(
+        input,
+        out,
+        recipe,
+        workers,
+        timeout,
+        memory=memory,
+        engine=engine,
+        scheduler=scheduler,
+        device=device,
+        retry=retry,
+    )
+    _say(f"{done.made} records made, {done.kept} kept from before, {done.failed} failed; see {out}/report.html")
+    for kind, count in reasons(done).items():
+        _say(f"  {count:6} {kind}")
     if done.failed:
-        raise GeomflowError(f"{done.failed} meshes failed; their reasons are in {out}/manifest.jsonl")
+        raise GeomflowError(f"{done.failed} meshes failed; {out}/quarantine.csv says why (--retry tries them again)")
+
+
+def pack(
+    dataset: tyro.conf.Positional[Path],
+    out: tyro.conf.Positional[Path],
+    /,
+    *,
+    shard_size: int = 256,
+    seed: int | None = None,
+) -> None:
+    """Write a dataset's records into tar shards (WebDataset) and an index of them.
+
+    Args:
+        dataset: Folder made by `geomflow prep`.
+        out: Folder of the shards.
+        shard_size: Mebibytes of records in a shard.
+        seed: Shuffles the shapes of each split.
+    """
+    from geomflow.prep.pack import pack as write_shards
+
+    done = write_shards(dataset, out, shard_size << 20, seed=seed)
+    _say(f"{done.shapes} shapes in {len(done.shards)} shards in {out}, listed in {out}/index.json")
+
+
+def export(dataset: tyro.conf.Positional[Path], out: tyro.conf.Positional[Path], /, *, to: str) -> None:
+    """Write a dataset in another project's layout; running it again continues.
+
+    Args:
+        dataset: Folder made by `geomflow prep`.
+        out: Folder that takes the place of that project's data.
+        to: Layout: vecset, hunyuan, pointflow or unifi3d (see `geomflow list views`).
+    """
+    from geomflow.prep.export import export as write_view
+
+    done = write_view(dataset, out, to)
+    _say(f"{done.made} shapes written, {done.kept} kept from before, in {out}")
 
 
 def train(
@@ -188,6 +278,8 @@ def doctor() -> None:
 VERBS: dict[str, Callable[..., None]] = {
     "generate": generate,
     "prep": prep,
+    "pack": pack,
+    "export": export,
     "train": train,
     "reconstruct": reconstruct,
     "extract": extract,

@@ -13,6 +13,10 @@ class MeshMissing(MeshError):
     """There is no file of that name."""
 
 
+class MeshChanged(MeshError):
+    """The file is not the one whose hash was given."""
+
+
 class MeshUnsupported(MeshError):
     """The file's format is not one that geomflow reads."""
 

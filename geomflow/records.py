@@ -20,6 +20,9 @@ from geomflow.errors import RecordError
 from geomflow.files import write_atomically
 
 SCHEMA = 1
+KEY = "geomflow_record"
+OPTIONAL = ("sdf_grid", "sharp_points", "sharp_normals", "joints", "joint_parents", "skin_joints", "skin_weights")
+"""Arrays that a record may lack."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,8 @@ class RecordHeader:
         sha256: Hash of the mesh file.
         class_name: Category, empty if none; `class` in the file.
         split: `train`, `test` or any other name of a subset.
+        license: Terms of the mesh, empty if unknown.
+        creator: Who is to be credited.
         up: Axis that points up in the mesh file, `y` or `z`.
         yaw: Degrees about +y that turned the mesh's front to +z.
         recipe: The options that made the record.
@@ -39,6 +44,7 @@ class RecordHeader:
         frame: `box` or `sphere`.
         sign_method: How insides were told from outsides.
         quality: Flags and counts of the source mesh.
+        joint_names: Names of the joints, of a rig.
         versions: Versions of the libraries that decide the bytes.
         schema: Version of this layout.
     """
@@ -48,20 +54,25 @@ class RecordHeader:
     sha256: str
     class_name: str = ""
     split: str = "train"
+    license: str = ""
+    creator: str = ""
     up: str = "y"
     yaw: float = 0.0
     recipe: dict[str, Any] = field(default_factory=dict)
     recipe_hash: str = ""
     frame: str = "box"
-    sign_method: str = "winding-number+ray-parity"
+    sign_method: str = "winding-number"
     quality: dict[str, Any] = field(default_factory=dict)
+    joint_names: list[str] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
     schema: int = SCHEMA
 
 
 @dataclass(frozen=True)
 class ShapeRecord:
-    """One shape's arrays; `n`, `m`, `k` are counts of surface, volume and near-surface samples.
+    """One shape's arrays; `n`, `m`, `k`, `s` are counts of surface, volume, near-surface and sharp-edge samples.
+
+    A record of a file that holds only points has no normals, distances, vertices or faces: those arrays are empty.
 
     Attributes:
         header: What the arrays were made from and how.
@@ -78,6 +89,12 @@ class ShapeRecord:
         shifts: Centre of the source mesh in its own frame, once turned upright.
         scale: Factor from the source's unit to the unit frame.
         sdf_grid: Optional grid of signed distances over [-1, 1]^3, cut off at the recipe's band.
+        sharp_points: Optional points on edges where two faces meet at an angle, uniform by length.
+        sharp_normals: Mean unit normals of those two faces.
+        joints: Optional joints of a rig, in bind pose.
+        joint_parents: Parent of each joint, -1 for a root.
+        skin_joints: Up to four joints that move each vertex.
+        skin_weights: Their weights, which sum to 1, or to 0 where no joint moves the vertex.
     """
 
     header: RecordHeader
@@ -94,11 +111,55 @@ class ShapeRecord:
     shifts: Float[np.ndarray, "3"]
     scale: Float[np.ndarray, "1"]
     sdf_grid: Float[np.ndarray, "x y z"] | None = None
+    sharp_points: Float[np.ndarray, "s 3"] | None = None
+    sharp_normals: Float[np.ndarray, "s 3"] | None = None
+    joints: Float[np.ndarray, "j 3"] | None = None
+    joint_parents: Integer[np.ndarray, " j"] | None = None
+    skin_joints: Integer[np.ndarray, "v 4"] | None = None
+    skin_weights: Float[np.ndarray, "v 4"] | None = None
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the arrays that are present, by name."""
         named = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "header"}
         return {name: array for name, array in named.items() if array is not None}
+
+
+def encode_record(record: ShapeRecord) -> bytes:
+    """Return the bytes of a record's file."""
+    contiguous = {name: np.ascontiguousarray(array) for name, array in record.arrays().items()}
+    header = asdict(record.header)
+    header["class"] = header.pop("class_name")
+    return safetensors.numpy.save(contiguous, {KEY: json.dumps(header, sort_keys=True)})
+
+
+def parse_record(content: bytes, name: str = "record") -> ShapeRecord:
+    """Return the record in the bytes of its file, such as a member of a shard.
+
+    Args:
+        content: What `encode_record` returned.
+        name: What messages call it.
+
+    Raises:
+        RecordError: The bytes are truncated, no shape record, or of a newer schema.
+    """
+    header = read_header(content, name)
+    try:
+        return ShapeRecord(header=header, **{**_EMPTY, **safetensors.numpy.load(content)})
+    except (SafetensorError, struct.error) as error:
+        raise RecordError(f"{name}: truncated or not a safetensors file ({error})") from error
+
+
+def read_header(content: bytes, name: str = "record") -> RecordHeader:
+    """Return the header of a record from the bytes of its file, or from the first ones, which hold it whole.
+
+    Raises:
+        RecordError: The bytes are too few, no shape record, or of a newer schema.
+    """
+    try:
+        metadata = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")]).get("__metadata__")
+    except (ValueError, AttributeError) as error:
+        raise RecordError(f"{name}: truncated or not a safetensors file ({error})") from error
+    return _header(name, metadata)
 
 
 def save_record(record: ShapeRecord, path: str | Path) -> None:
@@ -107,11 +168,7 @@ def save_record(record: ShapeRecord, path: str | Path) -> None:
     Raises:
         OSError: The folder cannot be written, or the disk is full; nothing is left behind.
     """
-    contiguous = {name: np.ascontiguousarray(array) for name, array in record.arrays().items()}
-    header = asdict(record.header)
-    header["class"] = header.pop("class_name")
-    metadata = {"geomflow_record": json.dumps(header, sort_keys=True)}
-    write_atomically(Path(path), safetensors.numpy.save(contiguous, metadata))
+    write_atomically(Path(path), encode_record(record))
 
 
 def load_record(path: str | Path, names: tuple[str, ...] = ()) -> ShapeRecord:
@@ -131,19 +188,18 @@ def load_record(path: str | Path, names: tuple[str, ...] = ()) -> ShapeRecord:
     try:
         with safe_open(path, framework="numpy") as file:
             header = _header(path, file.metadata())
-            absent = {"sdf_grid"} - set(file.keys())  # the one optional array
-            wanted = [name for name in names or (*_EMPTY, "sdf_grid") if name not in absent]
+            wanted = [name for name in names or file.keys() if name not in OPTIONAL or name in file.keys()]  # noqa: SIM118
             arrays = {name: file.get_tensor(name) for name in wanted}
     except (SafetensorError, struct.error) as error:
         raise RecordError(f"{path}: truncated or not a safetensors file ({error})") from error
     return ShapeRecord(header=header, **{**_EMPTY, **arrays})
 
 
-def _header(path: Path, metadata: dict[str, str] | None) -> RecordHeader:
-    if "geomflow_record" not in (metadata or {}):
-        raise RecordError(f"{path}: not a shape record: its header lacks the key geomflow_record")
+def _header(path: Path | str, metadata: dict[str, str] | None) -> RecordHeader:
+    if KEY not in (metadata or {}):
+        raise RecordError(f"{path}: not a shape record: its header lacks the key {KEY}")
     try:
-        values = json.loads((metadata or {})["geomflow_record"])
+        values = json.loads((metadata or {})[KEY])
         if values.get("schema", 0) > SCHEMA:
             raise RecordError(
                 f"{path}: schema {values['schema']} is newer than {SCHEMA}, the newest this geomflow reads"

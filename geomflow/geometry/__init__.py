@@ -7,6 +7,7 @@ from geomflow.geometry.grid import SdfGrid, sdf_grid
 from geomflow.geometry.read import read_mesh, read_surface
 from geomflow.geometry.read_grid import read_grid
 from geomflow.geometry.rig import Rig, is_rigged, read_rig
+from geomflow.geometry.sharp import sample_sharp_edges
 from geomflow.geometry.solid import SolidReport, keep_largest, solid_report
 from geomflow.geometry.surface import SurfaceSamples, sample_surface
 from geomflow.geometry.write import write_mesh
@@ -28,6 +29,7 @@ __all__ = [
     "read_mesh",
     "read_rig",
     "read_surface",
+    "sample_sharp_edges",
     "sample_surface",
     "sdf_grid",
     "signed_distance",

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple, cast, no_type_check
 import numpy as np
 from jaxtyping import Bool, Float, Integer, Shaped
 
+from geomflow.geometry.curve import along_curve
 from geomflow.warp_runtime import wp
 from geomflow.warp_triangles import SLENDER, to_triangle
 
@@ -42,15 +43,15 @@ class Bvh:
         self.device = device
         self._mesh = wp.Mesh(points=self._vectors(vertices), indices=self._array(np.ravel(faces), wp.int32))
         self._borders = self._array(borders, wp.int32)
-        self._slender = self._array(slender, wp.vec3)
-        boxes = slender if len(slender) else np.full((1, 1, 3), 1e9)  # Warp wants one box at least
-        self._slender_tree = wp.Bvh(self._vectors(boxes.min(axis=1)), self._vectors(boxes.max(axis=1)))
+        order = along_curve(slender.mean(axis=1)) if len(slender) else slice(0)
+        boxes = _boxes(slender[order])
+        self._slender = [self._array(slender[order], wp.vec3), *(self._array(part, wp.vec3) for part in boxes)]
 
     def closest(self, points: Shaped[np.ndarray, "n 3"]) -> Closest:
         """Return the distance from each point to the surface, and the side of it that the point is on."""
         distance, side = self._empty(len(points), wp.float32), self._empty(len(points), wp.int32)
-        trees = [self._mesh.id, self._borders, self._slender_tree.id, self._slender]
-        self._launch(_closest, len(points), [*trees, self._vectors(points), distance, side])
+        surface = [self._mesh.id, self._borders, *self._slender]
+        self._launch(_closest, len(points), [*surface, self._vectors(points), distance, side])
         return Closest(distance.numpy(), side.numpy())
 
     def sees(self, points: Shaped[np.ndarray, "n 3"], targets: Shaped[np.ndarray, "n 3"]) -> Bool[np.ndarray, " n"]:
@@ -110,6 +111,23 @@ def border_edges(faces: Integer[np.ndarray, "f 3"]) -> Integer[np.ndarray, " f"]
     return (balance[edge] != 0).reshape(-1, 3) @ np.array([1, 2, 4])
 
 
+def _boxes(triangles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Lower and upper corners of the boxes of a complete binary tree over triangles, node i above 2 i and 2 i + 1.
+
+    The first place is empty; leaves without a triangle are beyond all reach.
+    """
+    leaves = 1 << max(0, (len(triangles) - 1).bit_length())
+    lower, upper = np.full((2, 2 * leaves, 3), 1e9, dtype=np.float32)
+    lower[leaves : leaves + len(triangles)] = triangles.min(axis=1, initial=1e9)
+    upper[leaves : leaves + len(triangles)] = triangles.max(axis=1, initial=-1e9)
+    level = leaves // 2
+    while level:
+        lower[level : 2 * level] = lower[2 * level : 4 * level].reshape(level, 2, 3).min(axis=1)
+        upper[level : 2 * level] = upper[2 * level : 4 * level].reshape(level, 2, 3).max(axis=1)
+        level //= 2
+    return lower, upper
+
+
 def _width(corners: np.ndarray) -> np.ndarray:
     """Twice the area of each triangle over the sum of its squared edges: 0.29 if equilateral, 0 without area."""
     edges = corners - np.roll(corners, 1, axis=1)
@@ -122,8 +140,9 @@ def _width(corners: np.ndarray) -> np.ndarray:
 def _closest(
     mesh: wp.uint64,
     borders: wp.array(dtype=wp.int32),  # pyright: ignore
-    slender_tree: wp.uint64,
     slender: wp.array2d(dtype=wp.vec3),  # pyright: ignore
+    lower: wp.array(dtype=wp.vec3),  # pyright: ignore
+    upper: wp.array(dtype=wp.vec3),  # pyright: ignore
     points: wp.array(dtype=wp.vec3),  # pyright: ignore
     distance: wp.array(dtype=wp.float32),  # pyright: ignore
     side: wp.array(dtype=wp.int32),  # pyright: ignore
@@ -138,16 +157,24 @@ def _closest(
     on_first = (open & 1) != 0 and 1.0 - query.u - query.v < ON_EDGE
     if on_first or ((open & 2) != 0 and query.u < ON_EDGE) or ((open & 4) != 0 and query.v < ON_EDGE):
         found = 0
-    around = wp.vec3(best, best, best)
-    boxes = wp.bvh_query_aabb(slender_tree, points[i] - around, points[i] + around)
-    t = wp.int32(0)
-    while wp.bvh_query_next(boxes, t):
-        if t < slender.shape[0]:
-            corner = slender[t, 0]
-            d = to_triangle(points[i] - corner, slender[t, 1] - corner, slender[t, 2] - corner)
+    leaves = lower.shape[0] // 2
+    node = wp.int32(1)
+    while node != 0:  # depth first without a stack
+        gap = wp.max(wp.max(lower[node] - points[i], points[i] - upper[node]), wp.vec3(0.0))
+        if wp.length(gap) < best:
+            if node < leaves:
+                node = 2 * node
+                continue
+            corner = slender[node - leaves, 0]
+            d = to_triangle(points[i] - corner, slender[node - leaves, 1] - corner, slender[node - leaves, 2] - corner)
             if d < best:
                 best = d
                 found = 0
+        node += 1
+        while (node & 1) == 0:
+            node = node >> 1
+        if node == 1:
+            node = 0
     distance[i] = best
     side[i] = found
 

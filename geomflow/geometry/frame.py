@@ -49,19 +49,24 @@ def normalize(mesh: trimesh.Trimesh, frame: Frame = "box", margin: float = 0.95)
         MeshDegenerate: The vertices have no extent.
         ValueError: Unknown frame, or a margin outside (0, 1].
     """
-    if not 0 < margin <= 1:
-        raise ValueError(f"margin must be in (0, 1], not {margin}")
     if not len(getattr(mesh, "faces", ())):
         raise MeshHasNoFaces(f"a surface is wanted, given a {type(mesh).__name__} without faces")
-    used = np.asarray(mesh.vertices)[np.unique(mesh.faces)]
-    similarity = _similarity(used, frame, margin)
+    similarity = similarity_of(np.asarray(mesh.vertices)[np.unique(mesh.faces)], frame, margin)
     unit = trimesh.Trimesh(similarity.apply(np.asarray(mesh.vertices)), mesh.faces, process=False)
     return Normalized(unit, similarity)
 
 
-def _similarity(vertices: np.ndarray, frame: Frame, margin: float) -> Similarity:
-    shift = (vertices.min(axis=0) + vertices.max(axis=0)) / 2
-    radius = _RADIUS[frame](vertices - shift) if frame in _RADIUS else _unknown_frame(frame)
+def similarity_of(points: Shaped[np.ndarray, "n 3"], frame: Frame = "box", margin: float = 0.95) -> Similarity:
+    """Return the map that takes points into the unit frame as `normalize` does with vertices.
+
+    Raises:
+        MeshDegenerate: The points have no extent.
+        ValueError: Unknown frame, or a margin outside (0, 1].
+    """
+    if not 0 < margin <= 1:
+        raise ValueError(f"margin must be in (0, 1], not {margin}")
+    shift = (points.min(axis=0) + points.max(axis=0)) / 2
+    radius = _RADIUS[frame](points - shift) if frame in _RADIUS else _unknown_frame(frame)
     if not (radius > 0 and math.isfinite(radius)):
         raise MeshDegenerate(f"cannot normalise a mesh of extent {radius}: wanted a positive, finite extent")
     return Similarity(shift, margin / radius)

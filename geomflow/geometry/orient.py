@@ -147,7 +147,7 @@ def _judge_open(parts: _Parts) -> tuple[np.ndarray, np.ndarray]:
     """Whether each open component faces inward, and whether it is a lone sheet."""
     vertices, faces, component, closed, volume = parts
     area = np.linalg.norm(_area_vectors(vertices, faces), axis=1)
-    spots = _largest(component, area, ~closed, max(1, min(SPOTS, MOST_SPOTS // (~closed).sum())))
+    spots = _largest(component, area, ~closed, max(1, min(SPOTS, MOST_SPOTS // int((~closed).sum()))))
     odd = _odd_sides(vertices, faces, spots)
     score = np.bincount(component[spots], odd[1] - odd[0], len(closed)) / np.bincount(component).clip(1, SPOTS)
     size = np.bincount(component, area) ** 1.5

@@ -1,4 +1,4 @@
-"""Mesh files to trimesh objects: OBJ, PLY, OFF, STL, GLB and glTF, each problem a geomflow error that names the file.
+"""Mesh files to trimesh objects: OBJ, PLY, OFF, STL, GLB, glTF, NPY; each problem is a geomflow error naming the file.
 
 Only positions and faces are read, straight into float64 and int64 arrays: no materials, no textures, no merging and no
 reordering. Every count that a header declares is held against the bytes that are there before anything is allocated, so
@@ -24,6 +24,7 @@ from geomflow.errors import (
 from geomflow.geometry._file_errors import file_errors
 from geomflow.geometry._mesh_arrays import Arrays, in_range
 from geomflow.geometry._read_gltf import read_gltf
+from geomflow.geometry._read_npy import read_npy
 from geomflow.geometry._read_ply import read_ply
 from geomflow.geometry._read_stl import read_stl
 from geomflow.geometry._read_text import read_obj, read_off
@@ -41,7 +42,7 @@ def read_mesh(path: str | Path, max_bytes: int = MAX_BYTES) -> trimesh.Trimesh |
     vertices that are not finite, and unused glTF vertices where there are more vertices than corners.
 
     Args:
-        path: An .obj, .ply, .off, .stl, .glb or .gltf file, in any letter case.
+        path: An .obj, .ply, .off, .stl, .glb or .gltf file, or an .npy array of points (n, 3), in any letter case.
         max_bytes: Largest file, and largest flattened scene, that may be read.
 
     Raises:
@@ -132,3 +133,9 @@ _READERS = {
     ".stl": read_stl,
 }
 SUFFIXES = tuple(_READERS)
+"""Endings of files that may hold meshes."""
+
+POINT_SUFFIXES = (".npy",)
+"""Endings of files that hold points only."""
+
+_READERS |= {".npy": read_npy}

@@ -50,7 +50,7 @@ class SharedWinding:
         for size in CELL / 2.0 ** np.arange(ROUNDS):
             waiting = np.flatnonzero(np.isnan(number) & (closest.side != 0))
             cells = _cells(points[waiting], Closest(*(part[waiting] for part in closest)), size)
-            if len(cells.starts) > WORTHWHILE * len(waiting):
+            if len(cells.starts) >= WORTHWHILE * len(waiting):
                 break
             for chosen, value in self._round(points, waiting[cells.order], cells):
                 number[chosen] = value

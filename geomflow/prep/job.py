@@ -4,62 +4,74 @@ import hashlib
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import trimesh
+from jaxtyping import Float, Shaped
 
+from geomflow.errors import MeshChanged
 from geomflow.geometry.distance import SignedDistanceField
-from geomflow.geometry.frame import normalize
+from geomflow.geometry.frame import normalize, similarity_of
 from geomflow.geometry.grid import sdf_grid
-from geomflow.geometry.read import read_surface
+from geomflow.geometry.read import read_mesh, read_surface
+from geomflow.geometry.rig import Rig, read_rig
+from geomflow.geometry.sharp import sample_sharp_edges
 from geomflow.geometry.surface import sample_surface
+from geomflow.prep.quality import doubt, examine
 from geomflow.prep.recipe import Recipe
 from geomflow.prep.sources import Source, local_file
 from geomflow.records import RecordHeader, ShapeRecord
 from geomflow.version import __version__
 
-DECIDING_LIBRARIES = ("numpy", "trimesh", "point-cloud-utils", "warp-lang")
+DECIDING_LIBRARIES = ("numpy", "trimesh", "warp-lang")
 
 
-def make_record(source: Source, recipe: Recipe) -> ShapeRecord:
-    """Return the shape record of one source mesh.
+def make_record(source: Source, recipe: Recipe, device: str = "cpu") -> ShapeRecord:
+    """Return the shape record of one source.
+
+    Args:
+        source: Where the mesh is and what is said about it.
+        recipe: Options of the record.
+        device: Where distances are computed, a Warp device; another one may round the last bits differently.
 
     Raises:
-        MeshError: The file gives no usable surface; the message says why.
+        MeshError: The file gives no usable surface, or not the one whose hash was given; the message says why.
     """
     with local_file(source.path) as file:
-        digest = hashlib.sha256(file.read_bytes()).hexdigest()
-        mesh = read_surface(file)
-    arrays = sample(upright(mesh, source.up, source.yaw), recipe, seed=int(digest[:8], 16) + recipe.seed)
+        digest = _digest(source, file)
+        seed = int(digest[:8], 16) + recipe.seed
+        arrays, facts = _made(file, source, recipe, seed, device)
     header = RecordHeader(
         id=source.id,
         source=Path(source.path).name,
         sha256=digest,
         class_name=source.class_name,
         split=source.split,
+        license=source.license,
+        creator=source.creator,
         up=source.up,
         yaw=source.yaw,
         recipe=asdict(recipe),
         recipe_hash=recipe.hash,
         frame=recipe.frame,
-        quality=quality(mesh),
         versions={"geomflow": __version__, **{name: version(name) for name in DECIDING_LIBRARIES}},
+        **facts,
     )
     return ShapeRecord(header=header, **arrays)
 
 
-def sample(mesh: trimesh.Trimesh, recipe: Recipe, seed: int) -> dict[str, np.ndarray]:
-    """Return all arrays of a record, by name, for a mesh in any frame."""
+def sample(mesh: trimesh.Trimesh, recipe: Recipe, seed: int, device: str = "cpu") -> dict[str, np.ndarray]:
+    """Return all arrays of a record but a rig's, by name, for a mesh in any frame."""
     unit, frame = normalize(mesh, recipe.frame, recipe.margin)
-    field = SignedDistanceField(unit, internal_walls=recipe.internal_walls)
+    field = SignedDistanceField(unit, recipe.internal_walls, device)
     boundary = unit if recipe.internal_walls else field.boundary()
     rng = np.random.default_rng(seed)
     surface = sample_surface(boundary, recipe.surface_points, seed)
     near = _near(sample_surface(boundary, recipe.near_points, seed + 1).points, recipe.near_sigma, rng)
     volume = rng.uniform(-1, 1, (recipe.volume_points, 3)).astype(np.float32)
     near_sdf, vol_sdf = field(near), field(volume)
-    grid = sdf_grid(field, recipe.resolution, recipe.band).values.astype(np.float16) if recipe.resolution else None
-    return {
+    arrays = {
         "surface_points": surface.points.astype(np.float32),
         "surface_normals": surface.normals.astype(np.float32),
         "vol_points": volume,
@@ -72,7 +84,27 @@ def sample(mesh: trimesh.Trimesh, recipe: Recipe, seed: int) -> dict[str, np.nda
         "faces": np.asarray(unit.faces, dtype=np.int32),
         "shifts": frame.shift,
         "scale": np.array([frame.scale]),
-        **({} if grid is None else {"sdf_grid": grid}),
+    }
+    if recipe.sharp_points:
+        sharp = sample_sharp_edges(boundary, recipe.sharp_points, seed + 2)
+        arrays |= {"sharp_points": sharp.points.astype(np.float32), "sharp_normals": sharp.normals.astype(np.float32)}
+    if recipe.resolution:
+        arrays["sdf_grid"] = sdf_grid(field, recipe.resolution, recipe.band).values.astype(np.float16)
+    return arrays
+
+
+def sample_cloud(points: Shaped[np.ndarray, "n 3"], recipe: Recipe, seed: int) -> dict[str, np.ndarray]:
+    """Return the arrays of a record of points: as many of them as surface points are wanted, in random order."""
+    frame = similarity_of(points, recipe.frame, recipe.margin)
+    chosen = np.random.default_rng(seed).permutation(len(points))[: recipe.surface_points]
+    none, nowhere = np.zeros((0, 3), dtype=np.float32), np.zeros(0, dtype=np.float32)
+    return {
+        "surface_points": frame.apply(points[chosen]).astype(np.float32),
+        **dict.fromkeys(("surface_normals", "vol_points", "near_points", "vertices"), none),
+        **dict.fromkeys(("vol_sdf", "vol_confidence", "near_sdf", "near_confidence"), nowhere),
+        "faces": np.zeros((0, 3), dtype=np.int32),
+        "shifts": frame.shift,
+        "scale": np.array([frame.scale]),
     }
 
 
@@ -82,25 +114,51 @@ def upright(mesh: trimesh.Trimesh, up: str, yaw: float) -> trimesh.Trimesh:
     Raises:
         ValueError: `up` is neither `y` nor `z`.
     """
+    return trimesh.Trimesh(_upright(np.asarray(mesh.vertices), up, yaw), mesh.faces, process=False)
+
+
+def _upright(points: np.ndarray, up: str, yaw: float) -> Float[np.ndarray, "n 3"]:
     if up not in ("y", "z"):
         raise ValueError(f"up must be 'y' or 'z', not {up!r}")
-    vertices = np.asarray(mesh.vertices)
-    vertices = vertices if up == "y" else vertices[:, [0, 2, 1]] * [1, 1, -1]
+    points = points if up == "y" else points[:, [0, 2, 1]] * [1, 1, -1]
     cos, sin = np.cos(np.radians(yaw)), np.sin(np.radians(yaw))
-    turned = vertices @ np.array([[cos, 0, -sin], [0, 1, 0], [sin, 0, cos]])
-    return trimesh.Trimesh(turned, mesh.faces, process=False)
+    return points @ np.array([[cos, 0, -sin], [0, 1, 0], [sin, 0, cos]])
 
 
-def quality(mesh: trimesh.Trimesh) -> dict[str, bool | int]:
-    """Return counts and flags of a mesh as it was read, after welding equal vertices."""
-    welded = trimesh.Trimesh(np.array(mesh.vertices), np.array(mesh.faces), process=False)
-    welded.merge_vertices(merge_tex=True, merge_norm=True)
+def _made(
+    file: Path, source: Source, recipe: Recipe, seed: int, device: str
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The arrays of a record, and what its header says of them."""
+    found = read_mesh(file) if recipe.clouds else read_surface(file)
+    if isinstance(found, trimesh.PointCloud):
+        points = _upright(np.asarray(found.vertices), source.up, source.yaw)
+        return sample_cloud(points, recipe, seed), {"sign_method": "none", "quality": {"points": len(points)}}
+    arrays = sample(upright(found, source.up, source.yaw), recipe, seed, device)
+    inside = round(float((arrays["vol_sdf"] < 0).mean()), 4) if recipe.volume_points else None
+    quality = {**examine(found), "doubt": doubt(arrays["near_confidence"]), "inside": inside}
+    if not recipe.rig:
+        return arrays, {"quality": quality}
+    rig = read_rig(file)[1]
+    return {**arrays, **_rigged(rig, source, arrays)}, {"quality": quality, "joint_names": rig.names}
+
+
+def _rigged(rig: Rig, source: Source, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """A rig's arrays, its joints in the frame of the record's vertices."""
+    joints = (_upright(rig.joints, source.up, source.yaw) - arrays["shifts"]) * arrays["scale"]
     return {
-        "faces": len(mesh.faces),
-        "bodies": int(welded.body_count),
-        "watertight": bool(welded.is_watertight),
-        "winding_consistent": bool(welded.is_winding_consistent),
+        "joints": joints.astype(np.float32),
+        "joint_parents": rig.parents.astype(np.int32),
+        "skin_joints": rig.skin_joints.astype(np.int16),
+        "skin_weights": rig.skin_weights.astype(np.float32),
     }
+
+
+def _digest(source: Source, file: Path) -> str:
+    """Hash of a file, if it is the one that is wanted; a missing file is the reader's to name."""
+    digest = hashlib.sha256(file.read_bytes() if file.is_file() else b"").hexdigest()
+    if source.sha256 and file.is_file() and digest != source.sha256.lower():
+        raise MeshChanged(f"{source.path}: wanted sha256 {source.sha256}, found {digest}")
+    return digest
 
 
 def _near(points: np.ndarray, sigmas: tuple[float, ...], rng: np.random.Generator) -> np.ndarray:

@@ -1,11 +1,13 @@
 """The manifest: an append-only list of what became of every mesh, one JSON object per line."""
 
 import json
-import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from geomflow.errors import RecordError
+from geomflow.storage import Folder, open_folder
 
 NAME = "manifest.jsonl"
 
@@ -20,10 +22,14 @@ class Entry:
         class_name: Category.
         split: Subset.
         recipe_hash: Recipe that was tried.
+        path: Where the mesh is.
         seconds: Time it took.
         file: Record's path relative to the dataset folder, empty if there is none.
         error: Reason of a failure.
         made_from: Fingerprint of the mesh file's place, size and time and of what is said about it, to notice changes.
+        sha256: Hash of the mesh file.
+        flags: What is doubtful about the mesh, see `geomflow.prep.quality`.
+        doubt: Share of the points near the surface whose sign is not trusted.
     """
 
     id: str
@@ -31,29 +37,38 @@ class Entry:
     class_name: str
     split: str
     recipe_hash: str
+    path: str = ""
     seconds: float = 0.0
     file: str = ""
     error: str = ""
     made_from: str = ""
+    sha256: str = ""
+    flags: tuple[str, ...] = ()
+    doubt: float = 0.0
 
 
-def append(folder: Path, entry: Entry) -> None:
-    """Add one line to the dataset's manifest."""
-    with (folder / NAME).open("a") as file:
-        file.write(json.dumps(asdict(entry)) + "\n")
+@contextmanager
+def appending(folder: Folder) -> Iterator[Callable[[Entry], object]]:
+    """Give a function that adds an entry to a folder's manifest at once, or soon where the folder is remote."""
+    with folder.appending(NAME) as append:
+        yield lambda entry: append(json.dumps(asdict(entry)))
 
 
-def read(folder: Path) -> dict[str, Entry]:
+def read(place: str | Path) -> dict[str, Entry]:
     """Return the latest entry of every shape id; a half-written last line, as a killed run leaves, is passed over.
+
+    Args:
+        place: Dataset folder, or its URL.
 
     Raises:
         RecordError: The folder has no manifest, or a line of it is none of ours.
     """
-    path = folder / NAME
-    if not path.is_file():
-        raise RecordError(f"{folder}: not a dataset folder: it has no {NAME} (make one with `geomflow prep`)")
-    lines = enumerate(path.read_text().split("\n")[:-1], start=1)
-    return {entry.id: entry for entry in (_parsed(path, number, line) for number, line in lines if line)}
+    try:
+        content = open_folder(place).read(NAME)
+    except OSError as error:
+        raise RecordError(f"{place}: not a dataset folder: it has no {NAME} (make one with `geomflow prep`)") from error
+    lines = enumerate(content.decode().split("\n")[:-1], start=1)
+    return {entry.id: entry for entry in (_parsed(place, number, line) for number, line in lines if line)}
 
 
 def record_files(folder: str | Path, split: str) -> list[Path]:
@@ -77,15 +92,9 @@ def record_files(folder: str | Path, split: str) -> list[Path]:
     return [file for _, file in chosen]
 
 
-def mend(folder: Path) -> None:
-    """Cut off a last line without its newline, so that the next `append` starts a line of its own."""
-    path = folder / NAME
-    if path.is_file():
-        os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
-
-
-def _parsed(path: Path, number: int, line: str) -> Entry:
+def _parsed(place: str | Path, number: int, line: str) -> Entry:
     try:
-        return Entry(**json.loads(line))
-    except (ValueError, TypeError) as error:
-        raise RecordError(f"{path}, line {number}: not an entry of a manifest ({error})") from error
+        values = json.loads(line)
+        return Entry(**{**values, "flags": tuple(values.get("flags", ()))})
+    except (ValueError, TypeError, AttributeError) as error:
+        raise RecordError(f"{place}/{NAME}, line {number}: not an entry of a manifest ({error})") from error

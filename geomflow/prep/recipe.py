@@ -20,7 +20,10 @@ class Recipe:
         volume_points: Number of points in the cube.
         near_points: Number of points near the surface.
         near_sigma: Standard deviations of the near points' offsets, shared out evenly.
+        sharp_points: Number of points on sharp edges; a shape without any has none.
         internal_walls: Whether faces buried inside the solid count as surface.
+        clouds: Whether files that hold only points become records of points; else they fail.
+        rig: Whether joints and weights are kept; files without a rig then fail.
         seed: Seed of the sampling, mixed with the mesh file's hash.
     """
 
@@ -32,7 +35,10 @@ class Recipe:
     volume_points: int = 20_000
     near_points: int = 20_000
     near_sigma: tuple[float, ...] = (0.005, 0.02, 0.06)
+    sharp_points: int = 10_000
     internal_walls: bool = False
+    clouds: bool = False
+    rig: bool = False
     seed: int = 0
 
     @property

@@ -1,30 +1,59 @@
-"""The runner: many meshes to a dataset folder, each in an isolated worker, resumable after anything."""
+"""The runner: many meshes to a dataset folder, resumable after anything, with a list of what failed and why."""
 
+import contextlib
+import csv
+import functools
+import io
 import logging
-import time
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import Future as AnyFuture
-from concurrent.futures import TimeoutError, as_completed
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from pebble import ProcessPool
 from tqdm import tqdm
 
-from geomflow.prep import manifest
+from geomflow.prep import executors, manifest, report
+from geomflow.prep.isolation import Limits, Make, Result, Task
 from geomflow.prep.job import make_record
 from geomflow.prep.manifest import Entry
 from geomflow.prep.recipe import Recipe
 from geomflow.prep.sources import Source, find_sources
-from geomflow.records import save_record
+from geomflow.storage import Folder, open_folder, sweep
 
 logger = logging.getLogger("geomflow")
+
+QUARANTINE = "quarantine.csv"
+"""List of the meshes that failed: id, path and reason."""
+
+Engine = Literal["local", "dask"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run will do.
+
+    Attributes:
+        todo: Meshes to make records of.
+        kept: Meshes whose records are there.
+        quarantined: Entries of meshes that failed before and have not changed since.
+    """
+
+    todo: list[Source]
+    kept: list[Source]
+    quarantined: dict[str, Entry]
 
 
 @dataclass(frozen=True)
 class PrepSummary:
-    """What a run did: counts of records made now, found from earlier runs, and failed, with the reasons."""
+    """What a run did.
+
+    Attributes:
+        made: Records made now.
+        kept: Records found from earlier runs.
+        failed: Meshes of the source that have no record, failures of earlier runs included.
+        reasons: Why, by id.
+    """
 
     made: int
     kept: int
@@ -39,84 +68,115 @@ def prepare(
     workers: int = 1,
     timeout: float = 120.0,
     progress: bool = True,
+    *,
+    memory: float = 4.0,
+    engine: Engine = "local",
+    scheduler: str = "",
+    device: str = "auto",
+    retry: bool = False,
+    make: Make = make_record,
 ) -> PrepSummary:
     """Turn a folder, zip or CSV of meshes into a dataset folder of shape records.
 
-    Running it again continues: records of the same recipe and of meshes that have not changed are kept, everything else
-    is tried. Records of meshes that are no longer in the source stay in the dataset.
+    Running it again continues: records of the same recipe and of meshes that have not changed are kept, meshes that
+    failed are left alone, everything else is done. Records of meshes that are no longer in the source stay.
 
     Args:
         source: See `find_sources`.
-        out: Dataset folder, made if needed.
+        out: Dataset folder, made if needed, or an fsspec URL such as `s3://bucket/set`.
         recipe: Options of the records.
         workers: Number of processes.
         timeout: Seconds after which a mesh is given up.
         progress: Whether to show a bar.
+        memory: GiB of memory that the process of a mesh may use.
+        engine: `local` for processes of this machine, `dask` for a cluster.
+        scheduler: Address of a running Dask scheduler; without one, `dask` makes a cluster on this machine.
+        device: `cpu`, `cuda`, or `auto` for CUDA where a worker has a GPU. The bytes of records are the same on any
+            number of workers of one kind; a GPU may round distances differently.
+        retry: Whether to try again what failed before.
+        make: What makes a record of a source; it must be importable by the workers.
 
     Raises:
         RecordError: There is no mesh to prepare.
-        ValueError: Less than one worker, or a time-out that is not positive.
+        ValueError: Less than one worker, or a time-out or memory that is not positive, or an unknown engine.
     """
-    if workers < 1 or timeout <= 0:
-        raise ValueError(f"workers must be at least 1 and timeout positive, given {workers} and {timeout}")
-    recipe, out = recipe or Recipe(), Path(out)
-    sources = find_sources(source)
-    out.mkdir(parents=True, exist_ok=True)
-    manifest.mend(out)
-    known = manifest.read(out) if (out / manifest.NAME).is_file() else {}
-    todo = [item for item in sources if not _is_done(out, known.get(item.id), item, recipe)]
-    results = _results(todo, out, recipe, workers, timeout)
-    failed = {}
-    for entry in tqdm(results, total=len(todo), desc="prep", unit="mesh", disable=not progress):
-        manifest.append(out, entry)
-        if entry.status == "failed":
-            failed[entry.id] = entry.error
-            logger.warning("prep: %s failed: %s", entry.id, entry.error)
-    return PrepSummary(len(todo) - len(failed), len(sources) - len(todo), len(failed), failed)
+    _check(workers, timeout, memory, engine)
+    recipe, folder, limits = recipe or Recipe(), open_folder(out), Limits(timeout, memory)
+    plan = make_plan(source, out, recipe, retry)
+    sweep(folder)
+    tasks = (Task(item, recipe, str(out), device, make) for item in plan.todo)
+    execute = executors.local if engine == "local" else functools.partial(executors.dask, scheduler=scheduler)
+    with contextlib.closing(execute(tasks, workers, limits)) as results:
+        failed = _collect(results, folder, len(plan.todo), progress)
+    entries = manifest.read(out)
+    folder.write(QUARANTINE, _listed(entries))
+    folder.write(report.NAME, report.page(folder, entries))
+    reasons = {name: entry.error for name, entry in sorted({**plan.quarantined, **failed}.items())}
+    return PrepSummary(len(plan.todo) - len(failed), len(plan.kept), len(reasons), reasons)
+
+
+def make_plan(source: str | Path, out: str | Path, recipe: Recipe, retry: bool = False) -> Plan:
+    """Return what a run would do, without doing anything.
+
+    Args:
+        source: See `find_sources`.
+        out: Dataset folder or URL, which need not exist.
+        recipe: Options of the records.
+        retry: Whether to try again what failed before.
+
+    Raises:
+        RecordError: There is no mesh to prepare.
+    """
+    names = open_folder(out).names()
+    known = manifest.read(out) if manifest.NAME in names else {}
+    plan = Plan([], [], {})
+    for item in find_sources(source, recipe.clouds):
+        entry = known.get(item.id)
+        if entry is None or (entry.recipe_hash, entry.made_from) != (recipe.hash, item.fingerprint()):
+            plan.todo.append(item)
+        elif entry.file in names:
+            plan.kept.append(item)
+        elif entry.status == "failed" and not retry:
+            plan.quarantined[item.id] = entry
+        else:
+            plan.todo.append(item)
+    return plan
 
 
 def reasons(summary: PrepSummary) -> dict[str, int]:
-    """Return how often each kind of failure happened."""
-    return dict(Counter(reason.split(":")[0] for reason in summary.reasons.values()))
+    """Return how often each kind of failure happened, the most frequent first."""
+    return dict(Counter(reason.split(":")[0] for reason in summary.reasons.values()).most_common())
 
 
-def _is_done(out: Path, entry: Entry | None, source: Source, recipe: Recipe) -> bool:
-    if entry is None or entry.status != "done":
-        return False
-    same = (entry.recipe_hash, entry.made_from) == (recipe.hash, source.fingerprint())
-    return same and (out / entry.file).is_file()
+def _check(workers: int, timeout: float, memory: float, engine: str) -> None:
+    if workers < 1 or timeout <= 0 or memory <= 0:
+        raise ValueError(
+            f"workers must be at least 1, timeout and memory positive, given {workers}, {timeout} and {memory}"
+        )
+    if engine not in ("local", "dask"):
+        raise ValueError(f"engine must be local or dask, not {engine!r}")
 
 
-def _results(todo: list[Source], out: Path, recipe: Recipe, workers: int, timeout: float) -> Iterator[Entry]:
-    """Entries in the order in which the workers finish."""
-    with ProcessPool(max_workers=workers) as pool:
-        running: dict[AnyFuture, Source] = {
-            pool.schedule(_write, args=[source, str(out), recipe], timeout=timeout): source for source in todo
-        }
-        try:
-            for future in as_completed(running):
-                yield _outcome(future, running[future], recipe, timeout)
-        except BaseException:
-            pool.stop()
-            raise
+def _collect(results: Iterator[Result], folder: Folder, total: int, progress: bool) -> dict[str, Entry]:
+    """Note results as they come; returns the failures by id."""
+    failed: dict[str, Entry] = {}
+    bar = tqdm(results, total=total, desc="prep", unit="mesh", disable=not progress)
+    with manifest.appending(folder) as append:
+        for entry, content in bar:
+            if content is not None:
+                folder.write(entry.file, content)
+            append(entry)
+            if entry.status == "failed":
+                failed[entry.id] = entry
+                bar.set_postfix(failed=len(failed))
+                logger.info("prep: %s failed: %s", entry.id, entry.error)
+    return failed
 
 
-def _write(source: Source, out: str, recipe: Recipe) -> Entry:
-    """Make and save one record, inside a worker."""
-    start, made_from = time.perf_counter(), source.fingerprint()
-    file = Path("records", source.class_name, f"{source.id}.safetensors")
-    save_record(make_record(source, recipe), Path(out) / file)
-    seconds = round(time.perf_counter() - start, 3)
-    return Entry(
-        source.id, "done", source.class_name, source.split, recipe.hash, seconds, file.as_posix(), made_from=made_from
-    )
-
-
-def _outcome(future: AnyFuture, source: Source, recipe: Recipe, timeout: float) -> Entry:
-    try:
-        return future.result()
-    except TimeoutError:
-        error = f"timeout: not done after {timeout:g} s"
-    except Exception as cause:  # a worker may die of anything, and only its own mesh is lost
-        error = f"{type(cause).__name__}: {cause}"
-    return Entry(source.id, "failed", source.class_name, source.split, recipe.hash, error=error)
+def _listed(entries: dict[str, Entry]) -> bytes:
+    """The quarantine: a CSV of all meshes without a record."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(("id", "path", "reason"))
+    table.writerows((name, entry.path, entry.error) for name, entry in sorted(entries.items()) if entry.error)
+    return text.getvalue().encode()

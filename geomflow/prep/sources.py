@@ -1,4 +1,4 @@
-"""Sources: where the meshes of a dataset are - a folder, a zip archive, or a CSV that names files."""
+"""Sources: where the meshes of a dataset are - a folder (or its URL), a zip archive, or a CSV that names files."""
 
 import csv
 import hashlib
@@ -7,15 +7,35 @@ import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from itertools import chain, pairwise
 from pathlib import Path, PurePosixPath
 
 from geomflow.errors import MeshMissing, RecordError
-from geomflow.geometry.read import SUFFIXES
+from geomflow.geometry.read import POINT_SUFFIXES, SUFFIXES
+from geomflow.storage import is_url, open_folder
 
 SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 """Folder names that mean a split, and the split they mean."""
+
+
+FOREIGN = (
+    ".3ds",
+    ".3mf",
+    ".ac",
+    ".blend",
+    ".ctm",
+    ".dae",
+    ".fbx",
+    ".step",
+    ".stp",
+    ".usd",
+    ".usdz",
+    ".vtk",
+    ".wrl",
+    ".x3d",
+)
+"""Endings of meshes in formats that are not read: they are listed as failures instead of being passed over."""
 
 
 @dataclass(frozen=True)
@@ -24,11 +44,14 @@ class Source:
 
     Attributes:
         id: Unique name within the dataset.
-        path: A file, or `archive.zip/member`.
+        path: A file, `archive.zip/member`, or a URL that fsspec knows.
         class_name: Category, empty if unknown.
         split: Subset the shape belongs to.
         up: Axis that points up in the file, `y` or `z`; records have +y up.
         yaw: Degrees about +y that turn the front to +z, once y is up.
+        license: Terms of the mesh, empty if unknown.
+        creator: Who is to be credited.
+        sha256: Hash that the file must have, empty if any will do.
     """
 
     id: str
@@ -37,37 +60,39 @@ class Source:
     split: str = "train"
     up: str = "y"
     yaw: float = 0.0
+    license: str = ""
+    creator: str = ""
+    sha256: str = ""
 
     def fingerprint(self) -> str:
         """Return a short hash that changes when the mesh's file or what is said about it does."""
-        file = _archive_of(self.path) or Path(self.path)
-        stat = file.stat() if file.is_file() else None
-        about = (self.path, self.class_name, self.split, self.up, self.yaw, stat and (stat.st_size, stat.st_mtime_ns))
-        return hashlib.sha256(repr(about).encode()).hexdigest()[:12]
+        return hashlib.sha256(repr((astuple(self), _state_of(self.path))).encode()).hexdigest()[:12]
 
 
-def find_sources(path: str | Path) -> list[Source]:
+def find_sources(path: str | Path, clouds: bool = False) -> list[Source]:
     """Return the meshes of a folder, a zip or a CSV, in a fixed order.
 
-    Folders and zips may be laid out as `class/split/file`, `class/file` or plain. A CSV has the columns `path`,
-    `class`, `split` (and optionally `id`, `up`, `yaw`); its paths are relative to its own folder. Ids are made of class
-    and file name, or of the whole path for meshes that would share one.
+    Folders and zips may be laid out as `class/split/file`, `class/file` or plain, and folders may hold zips. A CSV has
+    the columns `path`, `class`, `split` (and optionally `id`, `up`, `yaw`, `license`, `creator`, `sha256`); its paths
+    are relative to its own folder. Ids are made of class and file name, or of the whole path for meshes that would
+    share one. Files in foreign formats are listed, too, so that nobody misses them: they will fail.
+
+    Args:
+        path: Folder, URL of a folder, .zip or .csv.
+        clouds: Whether .npy files of points (n, 3) are wanted, too.
 
     Raises:
         RecordError: Nothing is there, or no mesh is in it, or the zip is damaged, or a row of the CSV lacks a value, or
             two rows share an id or have one that is no file name.
     """
-    path = Path(path)
-    if path.suffix.lower() == ".csv" and path.is_file():
-        found = _from_csv(path)
-    elif path.suffix.lower() == ".zip" and path.is_file():
-        found = _told_apart(path, [_from_layout(name, f"{path}/{name}") for name in _members(path) if _is_mesh(name)])
-    elif path.is_dir():
-        names = (file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file())
-        found = _told_apart(path, [_from_layout(name, str(path / name)) for name in names if _is_mesh(name)])
+    place, suffix = str(path).rstrip("/"), Path(path).suffix.lower()
+    if suffix == ".csv" and Path(path).is_file():
+        found = _from_csv(Path(path))
     else:
-        raise RecordError(f"{path}: wanted a folder, a .zip or a .csv of meshes, found none of them")
-    return _checked(path, sorted(found, key=lambda source: source.id))
+        suffixes = (*SUFFIXES, *FOREIGN, *(POINT_SUFFIXES if clouds else ()))
+        names = [name for name in _names(place, suffix) if _is_mesh(name, suffixes)]
+        found = _told_apart(place, [_from_layout(name, f"{place}/{name}") for name in names])
+    return _checked(place, sorted(found, key=lambda source: source.id))
 
 
 @contextmanager
@@ -80,6 +105,10 @@ def local_file(path: str) -> Iterator[Path]:
         MeshMissing: The archive has no such member.
     """
     archive = _archive_of(path)
+    if is_url(path):
+        with tempfile.TemporaryDirectory() as folder:
+            yield _fetched(path, Path(folder))
+        return
     if archive is None:
         yield Path(path)
         return
@@ -92,6 +121,40 @@ def local_file(path: str) -> Iterator[Path]:
             if name.lower().endswith(".bin") and PurePosixPath(name).is_relative_to(parent):
                 file.extract(name, folder)
         yield Path(file.extract(member, folder))
+
+
+def _fetched(url: str, folder: Path) -> Path:
+    """A copy of a remote file."""
+    import fsspec
+
+    system, name = fsspec.core.url_to_fs(url)
+    if not system.isfile(name):
+        raise MeshMissing(f"{url}: wanted a file, found nothing of that name")
+    system.get_file(name, str(folder / PurePosixPath(name).name))
+    return folder / PurePosixPath(name).name
+
+
+def _state_of(path: str) -> str:
+    """What changes when a file does: its size and time, or what its remote place has instead."""
+    if is_url(path):
+        import fsspec
+
+        system, name = fsspec.core.url_to_fs(path)
+        return str(system.ukey(name)) if system.exists(name) else ""
+    file = _archive_of(path) or Path(path)
+    stat = file.stat() if file.is_file() else None
+    return repr(stat and (stat.st_size, stat.st_mtime_ns))
+
+
+def _names(place: str, suffix: str) -> list[str]:
+    """Files of an archive, or of a folder and the archives in it, relative to it."""
+    if suffix == ".zip" and Path(place).is_file():
+        return _members(Path(place))
+    if not (is_url(place) or Path(place).is_dir()):
+        raise RecordError(f"{place}: wanted a folder, a .zip or a .csv of meshes, found none of them")
+    names = sorted(open_folder(place).names())
+    archives = [name for name in names if name.lower().endswith(".zip") and not is_url(place)]
+    return [*names, *(f"{name}/{member}" for name in archives for member in _members(Path(place, name)))]
 
 
 def _archive_of(path: str) -> Path | None:
@@ -107,14 +170,14 @@ def _members(path: Path) -> list[str]:
         raise RecordError(f"{path}: damaged, or not a zip archive ({error})") from error
 
 
-def _is_mesh(name: str) -> bool:
+def _is_mesh(name: str, suffixes: tuple[str, ...]) -> bool:
     """Whether a file is a mesh, and none of the companions that macOS leaves in archives."""
     file = PurePosixPath(name)
-    return file.suffix.lower() in SUFFIXES and not file.name.startswith("._")
+    return file.suffix.lower() in suffixes and not file.name.startswith("._")
 
 
 def _from_layout(name: str, path: str) -> Source:
-    *folders, file = PurePosixPath(name).parts
+    *folders, file = (part for part in PurePosixPath(name).parts if not part.lower().endswith(".zip"))
     splits = [SPLITS[part] for part in folders if part in SPLITS]
     classes = [part for part in folders if part not in SPLITS]
     stem = "-".join([*classes, PurePosixPath(file).stem])
@@ -130,7 +193,7 @@ def _from_csv(path: Path) -> list[Source]:
     found = [_from_row(path, line, row) for line, row in enumerate(rows, start=2)]
     named = [source for source, row in zip(found, rows, strict=True) if row.get("id")]
     unnamed = [source for source, row in zip(found, rows, strict=True) if not row.get("id")]
-    return [*named, *_told_apart(path.parent, unnamed)]
+    return [*named, *_told_apart(str(path.parent), unnamed)]
 
 
 def _from_row(table: Path, line: int, row: dict[str, str | None]) -> Source:
@@ -140,23 +203,24 @@ def _from_row(table: Path, line: int, row: dict[str, str | None]) -> Source:
     if not yaw.lstrip("+-").replace(".", "", 1).isdigit():
         raise RecordError(f"{table}, line {line}: yaw must be a number of degrees, not {yaw!r}")
     name = row.get("id") or "-".join(filter(None, [class_name, PurePosixPath(file).stem]))
-    path, up = str(table.parent / file), row.get("up") or "y"
-    return Source(name, path, class_name, row["split"] or "train", up, float(yaw))
+    path, up = file if is_url(file) else str(table.parent / file), row.get("up") or "y"
+    terms = {key: row.get(key) or "" for key in ("license", "creator", "sha256")}
+    return Source(name, path, class_name, row["split"] or "train", up, float(yaw), **terms)
 
 
-def _told_apart(root: Path, sources: list[Source]) -> list[Source]:
+def _told_apart(root: str, sources: list[Source]) -> list[Source]:
     """The sources, with the whole path for an id where shorter ones would be shared."""
     counts = Counter(source.id for source in sources)
     return [source if counts[source.id] == 1 else _renamed(root, source) for source in sources]
 
 
-def _renamed(root: Path, source: Source) -> Source:
+def _renamed(root: str, source: Source) -> Source:
     path = Path(source.path)
     parts = (path.relative_to(root) if path.is_relative_to(root) else path.relative_to(path.anchor)).parts
     return replace(source, id="-".join(part for part in parts if part not in ("..", ".")).replace(".", "_"))
 
 
-def _checked(path: Path, sources: list[Source]) -> list[Source]:
+def _checked(path: str, sources: list[Source]) -> list[Source]:
     if not sources:
         raise RecordError(f"{path}: no mesh files in it; geomflow reads {', '.join(SUFFIXES)}")
     for name in chain.from_iterable((source.id, source.class_name) for source in sources):

@@ -9,9 +9,9 @@ from jaxtyping import Float, Shaped
 
 from geomflow.errors import ConfigError
 from geomflow.geometry.distance import SignedDistanceField
+from geomflow.geometry.sharp import sample_sharp_edges
 from geomflow.geometry.surface import SurfaceSamples, sample_surface
 from geomflow.records import ShapeRecord
-from geomflow.views._sharp import sample_sharp_edges
 
 TURNS = {
     "z": np.eye(3),
@@ -85,7 +85,7 @@ class Shape:
         if count <= len(stored):
             return SurfaceSamples(self.place(stored[:count]), arrays["sharp_normals"][:count] @ self.turn)
         sampled = sample_sharp_edges(self.boundary, count, self.seed("sharp"))
-        return sampled or sample_surface(self.boundary, count, self.seed("smooth"))
+        return sampled if len(sampled.points) else sample_surface(self.boundary, count, self.seed("smooth"))
 
     def seed(self, purpose: str) -> int:
         """Return a seed that depends on the mesh file's hash and on what it is for."""

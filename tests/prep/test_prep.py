@@ -107,7 +107,7 @@ def test_a_mesh_that_takes_too_long_is_given_up(folder, tmp_path):
     endless = replace(SMALL, volume_points=20_000_000)
     summary = prepare(folder, tmp_path / "out", endless, workers=2, timeout=0.3, progress=False)
     assert summary.failed == 3
-    assert all(reason.startswith("timeout") for reason in summary.reasons.values())
+    assert all(reason.startswith("Timeout") for reason in summary.reasons.values())
 
 
 def test_axes_are_turned_up_and_to_the_front():
@@ -127,11 +127,14 @@ def test_header_says_what_was_done(folder):
     header = make_record(source, SMALL).header
     assert (header.source, header.split, header.frame) == ("torus.ply", "test", "box")
     assert header.recipe_hash == SMALL.hash != Recipe().hash
+    expected = {"faces": len(Torus().mesh().faces), "bodies": 1, "watertight": True, "winding_consistent": True}
     assert header.quality == {
-        "faces": len(Torus().mesh().faces),
-        "bodies": 1,
-        "watertight": True,
-        "winding_consistent": True,
+        **expected,
+        "open": 0.0,
+        "nonmanifold": 0.0,
+        "degenerate": 0,
+        "doubt": 0.0,
+        "inside": 0.08,
     }
 
 

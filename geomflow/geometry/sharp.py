@@ -9,14 +9,19 @@ SHARP_ANGLE = np.radians(20)
 """Least angle between the normals of two faces whose common edge is sharp."""
 
 
-def sample_sharp_edges(mesh: trimesh.Trimesh, count: int, seed: int) -> SurfaceSamples | None:
-    """Return `count` points on the mesh's sharp edges with the mean normals of their two faces; None if none is sharp.
+def sample_sharp_edges(mesh: trimesh.Trimesh, count: int, seed: int = 0) -> SurfaceSamples:
+    """Return `count` points on the mesh's sharp edges, with the mean normals of their two faces; none if none is sharp.
 
     Args:
         mesh: Mesh with faces; vertices at the same place are one.
         count: Number of points.
         seed: Same seed and mesh, same points.
+
+    Raises:
+        ValueError: `count` is negative.
     """
+    if count < 0:
+        raise ValueError(f"count must be at least 0, not {count}")
     welded = trimesh.Trimesh(np.array(mesh.vertices), np.array(mesh.faces), process=False)
     welded.merge_vertices(merge_tex=True, merge_norm=True)
     sharp = welded.face_adjacency_angles > SHARP_ANGLE
@@ -24,7 +29,9 @@ def sample_sharp_edges(mesh: trimesh.Trimesh, count: int, seed: int) -> SurfaceS
     length = np.linalg.norm(ends[:, 1] - ends[:, 0], axis=1)
     normals = np.asarray(welded.face_normals)[welded.face_adjacency[sharp]].sum(axis=1)
     usable = (length > 0) & (np.linalg.norm(normals, axis=1) > 1e-6)  # a fold of 180 degrees has no mean normal
-    return _along(ends[usable], normals[usable], length[usable], count, seed) if usable.any() else None
+    if not usable.any():
+        return SurfaceSamples(np.zeros((0, 3)), np.zeros((0, 3)))
+    return _along(ends[usable], normals[usable], length[usable], count, seed)
 
 
 def _along(ends: np.ndarray, normals: np.ndarray, length: np.ndarray, count: int, seed: int) -> SurfaceSamples:

@@ -1,0 +1,130 @@
+"""Executors: the cores of this machine, or a Dask cluster; the same tasks give the same bytes on either."""
+
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from typing import Any
+
+from pebble import ProcessPool
+
+from geomflow.errors import GeomflowError
+from geomflow.prep.isolation import Limits, Result, Task, failure, isolated, make_pool
+
+Executor = Callable[[Iterable[Task]], Generator[Result, None, None]]
+"""Does tasks and gives results in the order in which they are done."""
+
+AHEAD = 2
+"""Tasks handed out per worker."""
+
+
+def local(tasks: Iterable[Task], workers: int, limits: Limits) -> Generator[Result, None, None]:
+    """Do tasks in processes of this machine.
+
+    Args:
+        tasks: What to do.
+        workers: Number of processes.
+        limits: What each task may use.
+    """
+    pool = make_pool(workers, limits)
+    threads = ThreadPoolExecutor(workers)  # each waits for one process
+    try:
+
+        def submit(task: Task) -> Any:
+            return threads.submit(isolated, pool, task, limits)
+
+        yield from _bounded(submit, lambda futures: wait(futures, return_when=FIRST_COMPLETED), tasks, AHEAD * workers)
+    finally:
+        pool.stop()
+        pool.join()
+        threads.shutdown(cancel_futures=True)
+
+
+def dask(tasks: Iterable[Task], workers: int, limits: Limits, scheduler: str = "") -> Generator[Result, None, None]:
+    """Do tasks on a Dask cluster, each in a process of its own beside the Dask worker.
+
+    Args:
+        tasks: What to do; the cluster must see the files and the folder to write to.
+        workers: Number of Dask workers of a cluster on this machine, if no scheduler is given.
+        limits: What each task may use.
+        scheduler: Address of a running cluster, such as `tcp://host:8786`.
+
+    Raises:
+        GeomflowError: Dask is not installed, or no cluster answers at the address.
+    """
+    with _client(workers, scheduler) as client:
+        import distributed
+
+        threads = max(1, sum(client.nthreads().values()))
+
+        def submit(task: Task) -> Any:
+            return client.submit(_in_worker, task, limits, pure=False, retries=0)
+
+        def first(futures: set[Any]) -> Any:
+            return distributed.wait(futures, return_when="FIRST_COMPLETED")
+
+        yield from _bounded(submit, first, tasks, AHEAD * threads)
+
+
+def _bounded(
+    submit: Callable[[Task], Any], first: Callable[[set[Any]], Any], tasks: Iterable[Task], most: int
+) -> Generator[Result, None, None]:
+    """Results as they come, with at most so many tasks handed out."""
+    running: dict[Any, Task] = {}
+    for task in tasks:
+        running[submit(task)] = task
+        if len(running) >= most:
+            yield from _done(first(set(running)).done, running)
+    while running:
+        yield from _done(first(set(running)).done, running)
+
+
+def _done(futures: set[Any], running: dict[Any, Task]) -> Generator[Result, None, None]:
+    for future in futures:
+        task = running.pop(future)
+        try:
+            yield future.result()
+        except Exception as cause:  # a Dask worker was lost, and the mesh with it
+            yield failure(task, f"{type(cause).__name__}: {' '.join(str(cause).split())}")
+
+
+@contextmanager
+def _client(workers: int, scheduler: str) -> Iterator[Any]:
+    """Give a client of the cluster at an address, or of one made here for as long as it is needed."""
+    try:
+        import dask.config
+        import distributed
+    except ImportError as error:
+        raise GeomflowError("the Dask engine needs dask and distributed: pip install 'geomflow[dask]'") from error
+    dask.config.set({"distributed.worker.daemon": False})  # workers must be able to start processes
+    if not scheduler:
+        options: dict[str, Any] = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": None}
+        cluster: Any = distributed.LocalCluster(**options)
+        with cluster, distributed.Client(cluster) as client:
+            yield client
+        return
+    try:
+        client = distributed.Client(scheduler, timeout=20)
+    except (OSError, ValueError) as error:
+        raise GeomflowError(f"{scheduler}: no Dask scheduler answers there ({error})") from error
+    with client:
+        yield client
+
+
+def _in_worker(task: Task, limits: Limits) -> Result:
+    """Do a task in the pool of this Dask worker."""
+    return isolated(_pool_of_worker(limits), task, limits)
+
+
+def _pool_of_worker(limits: Limits) -> ProcessPool:
+    """The pool of this Dask worker, with a process for each of its threads."""
+    import distributed
+
+    with _POOLS_LOCK:
+        if limits not in _POOLS:
+            _POOLS[limits] = make_pool(distributed.get_worker().state.nthreads, limits)
+        return _POOLS[limits]
+
+
+_POOLS: dict[Limits, ProcessPool] = {}
+_POOLS_LOCK = threading.Lock()

@@ -1,0 +1,159 @@
+"""Folders of files on this disk or at any fsspec URL (s3://, gs://, memory://); files appear whole or not at all."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from geomflow.files import PARTIAL, write_atomically
+
+Append = Callable[[str], object]
+"""Adds one line to a file."""
+
+FLUSH_SECONDS = 10.0
+"""How often a remote file that grows is written anew, since remote files cannot be appended to."""
+
+
+@runtime_checkable
+class Folder(Protocol):
+    """What preparation asks of a place to write to.
+
+    Attributes:
+        shared: Whether other processes see what is written.
+    """
+
+    shared: bool
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file, whole or not at all."""
+        ...
+
+    def read(self, name: str) -> bytes:
+        """Return a file's content; OSError if there is none."""
+        ...
+
+    def names(self) -> set[str]:
+        """Return the names of all files, relative to the folder, with slashes."""
+        ...
+
+    def remove(self, name: str) -> None:
+        """Remove a file."""
+        ...
+
+    def appending(self, name: str) -> "Any":
+        """Return a context manager that gives an `Append` for a file; a last line without its end is cut off first."""
+        ...
+
+
+def is_url(place: str | Path) -> bool:
+    """Return whether a place is a URL rather than a path."""
+    return "://" in str(place)
+
+
+def open_folder(place: str | Path) -> Folder:
+    """Return the folder at a path or fsspec URL; it need not exist yet.
+
+    Raises:
+        ValueError: fsspec does not know the protocol, or lacks the library for it.
+    """
+    return RemoteFolder(str(place)) if is_url(place) else LocalFolder(Path(place))
+
+
+class LocalFolder:
+    """A folder on this disk."""
+
+    shared = True
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file, whole or not at all."""
+        write_atomically(self.root / name, content)
+
+    def read(self, name: str) -> bytes:
+        """Return a file's content."""
+        return (self.root / name).read_bytes()
+
+    def names(self) -> set[str]:
+        """Return the names of all files."""
+        folders = ((Path(place), files) for place, _, files in os.walk(self.root))
+        return {(place / file).relative_to(self.root).as_posix() for place, files in folders for file in files}
+
+    def remove(self, name: str) -> None:
+        """Remove a file, if it is there."""
+        (self.root / name).unlink(missing_ok=True)
+
+    @contextmanager
+    def appending(self, name: str) -> Iterator[Append]:
+        """Give a function that adds a line to a file."""
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_file():
+            os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
+        with path.open("a", buffering=1) as file:
+            yield lambda line: file.write(line + "\n")
+
+
+class RemoteFolder:
+    """A folder of an fsspec filesystem, whose files appear when they are complete."""
+
+    def __init__(self, url: str) -> None:
+        import fsspec
+
+        try:
+            self._system, self._root = fsspec.core.url_to_fs(url)
+        except ImportError as error:
+            raise ValueError(f"{url}: {error}") from error
+        self.shared = self._system.protocol != "memory"
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file, whole or not at all."""
+        path = f"{self._root}/{name}"
+        self._system.makedirs(path.rpartition("/")[0], exist_ok=True)
+        self._system.pipe_file(path, content)
+
+    def read(self, name: str) -> bytes:
+        """Return a file's content."""
+        return self._system.cat_file(f"{self._root}/{name}")
+
+    def names(self) -> set[str]:
+        """Return the names of all files."""
+        if not self._system.exists(self._root):
+            return set()
+        start = len(self._root.rstrip("/")) + 1
+        return {path[start:] for path in self._system.find(self._root)}
+
+    def remove(self, name: str) -> None:
+        """Remove a file, if it is there."""
+        path = f"{self._root}/{name}"
+        if self._system.exists(path):
+            self._system.rm_file(path)
+
+    @contextmanager
+    def appending(self, name: str) -> Iterator[Append]:
+        """Give a function that adds a line to a file, which is written now and then and in the end."""
+        content = self.read(name) if name in self.names() else b""
+        lines = [content[: content.rfind(b"\n") + 1].decode()]
+        written = time.monotonic()
+
+        def append(line: str) -> None:
+            nonlocal written
+            lines.append(line + "\n")
+            if time.monotonic() - written > FLUSH_SECONDS:
+                self.write(name, "".join(lines).encode())
+                written = time.monotonic()
+
+        try:
+            yield append
+        finally:
+            self.write(name, "".join(lines).encode())
+
+
+def sweep(folder: Folder) -> None:
+    """Remove the halves of files that a killed process left."""
+    for name in folder.names():
+        if name.endswith(PARTIAL):
+            folder.remove(name)
