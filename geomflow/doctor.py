@@ -11,7 +11,6 @@ REQUIRED = (
     "scipy",
     "trimesh",
     "scikit-image",
-    "point-cloud-utils",
     "pykdtree",
     "warp-lang",
 )
@@ -23,6 +22,9 @@ OPTIONAL = {
     "plotly": "meshes that turn in a notebook (extra: viz)",
     "pyvista": "an OpenGL viewer (extra: viz)",
     "jupyterlab": "notebooks (extra: notebooks)",
+    "distributed": "geomflow prep --engine dask (extra: dask)",
+    "s3fs": "datasets on S3 (extra: remote)",
+    "webdataset": "a reader of the shards of geomflow pack (extra: pack)",
     "open3d": "its meshes and viewer beside ours (extra: open3d)",
 }
 """Libraries that geomflow itself never needs, and what people install them for beside it."""

@@ -99,7 +99,7 @@ class ShapeRecord:
 
     header: RecordHeader
     surface_points: Float[np.ndarray, "n 3"]
-    surface_normals: Float[np.ndarray, "n 3"]
+    surface_normals: Float[np.ndarray, "_ 3"]
     vol_points: Float[np.ndarray, "m 3"]
     vol_sdf: Float[np.ndarray, " m"]
     vol_confidence: Float[np.ndarray, " m"]

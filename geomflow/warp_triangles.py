@@ -7,7 +7,7 @@ from geomflow.warp_runtime import wp
 WIDTH = 16 * 2.0**-23
 """Twice the area of a triangle over the sum of its squared edges up to which it has no plane."""
 
-SLENDER = 1e-3
+SLENDER = 3e-3
 """The same ratio up to which Warp's float32 barycentric coordinates are not trusted."""
 
 

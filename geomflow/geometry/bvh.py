@@ -107,7 +107,7 @@ def border_edges(faces: Integer[np.ndarray, "f 3"]) -> Integer[np.ndarray, " f"]
     edges = faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2).astype(np.int64)
     key = edges.min(axis=1) * (faces.max(initial=0) + 1) + edges.max(axis=1)
     _, edge = np.unique(key, return_inverse=True)
-    balance = np.bincount(edge, np.where(edges[:, 0] < edges[:, 1], 1, -1))
+    balance = np.bincount(edge, np.sign(edges[:, 1] - edges[:, 0]))
     return (balance[edge] != 0).reshape(-1, 3) @ np.array([1, 2, 4])
 
 
@@ -117,9 +117,9 @@ def _boxes(triangles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     The first place is empty; leaves without a triangle are beyond all reach.
     """
     leaves = 1 << max(0, (len(triangles) - 1).bit_length())
-    lower, upper = np.full((2, 2 * leaves, 3), 1e9, dtype=np.float32)
-    lower[leaves : leaves + len(triangles)] = triangles.min(axis=1, initial=1e9)
-    upper[leaves : leaves + len(triangles)] = triangles.max(axis=1, initial=-1e9)
+    lower, upper = np.full((2 * leaves, 3), np.inf), np.full((2 * leaves, 3), -np.inf)
+    lower[leaves : leaves + len(triangles)] = triangles.min(axis=1)
+    upper[leaves : leaves + len(triangles)] = triangles.max(axis=1)
     level = leaves // 2
     while level:
         lower[level : 2 * level] = lower[2 * level : 4 * level].reshape(level, 2, 3).min(axis=1)
@@ -133,6 +133,15 @@ def _width(corners: np.ndarray) -> np.ndarray:
     edges = corners - np.roll(corners, 1, axis=1)
     area = np.linalg.norm(np.cross(edges[:, 1], edges[:, 2]), axis=1)
     return area / np.maximum((edges**2).sum(axis=(1, 2)), np.finfo(np.float32).tiny)
+
+
+@wp.func
+@no_type_check
+def _from_face(mesh: wp.uint64, face: wp.int32, point: wp.vec3) -> wp.float32:
+    """Distance to a face: Warp's own barycentric coordinates lose digits on long triangles."""
+    corner = wp.mesh_get_point(mesh, 3 * face)
+    first, second = wp.mesh_get_point(mesh, 3 * face + 1), wp.mesh_get_point(mesh, 3 * face + 2)
+    return to_triangle(point - corner, first - corner, second - corner)
 
 
 @wp.kernel(enable_backward=False)
@@ -151,7 +160,7 @@ def _closest(
     i = wp.tid()
     query = wp.mesh_query_point_no_sign(mesh, points[i], 1.0e9)
     offset = points[i] - wp.mesh_eval_position(mesh, query.face, query.u, query.v)
-    best = wp.length(offset)
+    best = _from_face(mesh, query.face, points[i])
     found = wp.where(wp.dot(wp.mesh_eval_face_normal(mesh, query.face), offset) < 0.0, -1, 1)
     open = borders[query.face]
     on_first = (open & 1) != 0 and 1.0 - query.u - query.v < ON_EDGE

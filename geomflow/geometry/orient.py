@@ -149,7 +149,8 @@ def _judge_open(parts: _Parts) -> tuple[np.ndarray, np.ndarray]:
     area = np.linalg.norm(_area_vectors(vertices, faces), axis=1)
     spots = _largest(component, area, ~closed, max(1, min(SPOTS, MOST_SPOTS // int((~closed).sum()))))
     odd = _odd_sides(vertices, faces, spots)
-    score = np.bincount(component[spots], odd[1] - odd[0], len(closed)) / np.bincount(component).clip(1, SPOTS)
+    looks = np.bincount(component[spots], minlength=len(closed)).clip(1)
+    score = np.bincount(component[spots], odd[1] - odd[0], len(closed)) / looks
     size = np.bincount(component, area) ** 1.5
     roundness = np.divide(volume, size, out=np.zeros_like(size), where=size > 0)
     silent = np.abs(score) <= TELLING

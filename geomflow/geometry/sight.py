@@ -24,11 +24,11 @@ ROUNDS = 8
 AGREEMENT = 1 / 8
 """How far two witnesses may be apart, as a share of the distance |2 w - 1| of their mean from a tie."""
 
-TIE = 0.1
+TIE = 0.25
 """Distance |2 w - 1| from a tie under which a number is evaluated once more, with care."""
 
-WORTHWHILE = 0.4
-"""Most cells per waiting point for which a round is still made."""
+MEMBERS = 2
+"""Fewest points per witness for which a cell is looked at."""
 
 
 class SharedWinding:
@@ -42,6 +42,7 @@ class SharedWinding:
 
     def __init__(self, vertices: Shaped[np.ndarray, "v 3"], faces: Integer[np.ndarray, "f 3"], bvh: Bvh) -> None:
         self._bvh, self._closed = bvh, not border_edges(faces).any()
+        self._witnesses = 1 if self._closed else 2
         self._trees = [WindingTree(vertices, faces, bvh.device)] if len(faces) else []
 
     def __call__(self, points: Shaped[np.ndarray, "n 3"], closest: Closest) -> Float[np.ndarray, " n"]:
@@ -50,7 +51,8 @@ class SharedWinding:
         for size in CELL / 2.0 ** np.arange(ROUNDS):
             waiting = np.flatnonzero(np.isnan(number) & (closest.side != 0))
             cells = _cells(points[waiting], Closest(*(part[waiting] for part in closest)), size)
-            if len(cells.starts) >= WORTHWHILE * len(waiting):
+            cells = _crowded(cells, MEMBERS * self._witnesses)
+            if not len(cells.order):
                 break
             for chosen, value in self._round(points, waiting[cells.order], cells):
                 number[chosen] = value
@@ -62,8 +64,8 @@ class SharedWinding:
         self, points: np.ndarray, members: np.ndarray, cells: "_Cells"
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Points and their numbers: members that see the witnesses of their cell, and the witnesses."""
-        middle = cells.starts + cells.sizes // 2
-        witnesses = [members[place] for place in ((cells.starts,) if self._closed else (cells.starts, middle))]
+        places = (cells.starts, cells.starts + cells.sizes // 2)[: self._witnesses]
+        witnesses = [members[place] for place in places]
         numbers = [self._evaluate(points[witness]) for witness in witnesses]
         mean, spread = np.mean(numbers, axis=0), np.ptp(numbers, axis=0)
         agreed = np.repeat(spread <= AGREEMENT * np.abs(2 * mean - 1), cells.sizes)
@@ -99,3 +101,10 @@ def _cells(points: np.ndarray, closest: Closest, size: float) -> _Cells:
     order = np.lexsort((-closest.distance, key))
     starts = np.flatnonzero(np.diff(key[order], prepend=0))
     return _Cells(order, starts, np.diff(starts, append=len(points)))
+
+
+def _crowded(cells: _Cells, least: int) -> _Cells:
+    """The cells with at least so many points."""
+    kept = cells.sizes >= least
+    sizes = cells.sizes[kept]
+    return _Cells(cells.order[np.repeat(kept, cells.sizes)], np.cumsum(sizes) - sizes, sizes)

@@ -14,6 +14,9 @@ from geomflow.prep.isolation import Limits, Result, Task, failure, isolated, mak
 Executor = Callable[[Iterable[Task]], Generator[Result, None, None]]
 """Does tasks and gives results in the order in which they are done."""
 
+ANSWER_SECONDS = 20
+"""How long a scheduler may take to answer."""
+
 AHEAD = 2
 """Tasks handed out per worker."""
 
@@ -104,7 +107,7 @@ def _client(workers: int, scheduler: str) -> Iterator[Any]:
             yield client
         return
     try:
-        client = distributed.Client(scheduler, timeout=20)
+        client = distributed.Client(scheduler, timeout=ANSWER_SECONDS)
     except (OSError, ValueError) as error:
         raise GeomflowError(f"{scheduler}: no Dask scheduler answers there ({error})") from error
     with client:

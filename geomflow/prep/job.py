@@ -70,16 +70,18 @@ def sample(mesh: trimesh.Trimesh, recipe: Recipe, seed: int, device: str = "cpu"
     surface = sample_surface(boundary, recipe.surface_points, seed)
     near = _near(sample_surface(boundary, recipe.near_points, seed + 1).points, recipe.near_sigma, rng)
     volume = rng.uniform(-1, 1, (recipe.volume_points, 3)).astype(np.float32)
-    near_sdf, vol_sdf = field(near), field(volume)
+    distance, confidence = field(np.concatenate([near, volume]))  # at once, so that they share what is found
+    near_sdf, vol_sdf = np.split(distance, [len(near)])
+    near_confidence, vol_confidence = np.split(confidence, [len(near)])
     arrays = {
         "surface_points": surface.points.astype(np.float32),
         "surface_normals": surface.normals.astype(np.float32),
         "vol_points": volume,
-        "vol_sdf": vol_sdf.distance,
-        "vol_confidence": vol_sdf.confidence,
+        "vol_sdf": vol_sdf,
+        "vol_confidence": vol_confidence,
         "near_points": near,
-        "near_sdf": near_sdf.distance,
-        "near_confidence": near_sdf.confidence,
+        "near_sdf": near_sdf,
+        "near_confidence": near_confidence,
         "vertices": np.asarray(unit.vertices, dtype=np.float32),
         "faces": np.asarray(unit.faces, dtype=np.int32),
         "shifts": frame.shift,

@@ -16,29 +16,30 @@ from geomflow.storage import Folder
 from geomflow.viz import render
 
 NAME = "report.html"
-WORST = 24
+WORST = 12
 """Records that are drawn: those with flags, the most doubtful first."""
 
 LISTED = 200
 """Failures that are listed; all of them are in the quarantine."""
 
-SIZE = 200
+SIZE = 140
 """Pixels per side of a picture."""
 
 STYLE = (
     "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}"
     "table{border-collapse:collapse;margin:1rem 0}"
     "td,th{padding:.2rem .8rem;border-bottom:1px solid #ddd;text-align:left}"
-    "figure{display:inline-block;width:200px;margin:.5rem;vertical-align:top}figcaption{font-size:12px;color:#555}"
+    "figure{display:inline-block;width:140px;margin:.5rem;vertical-align:top}figcaption{font-size:12px;color:#555}"
 )
 
 
-def page(folder: Folder, entries: dict[str, Entry]) -> bytes:
+def page(folder: Folder, entries: dict[str, Entry], pictures: bool = True) -> bytes:
     """Return the page, which depends on the records and failures alone.
 
     Args:
         folder: The dataset.
         entries: Its manifest.
+        pictures: Whether the most doubtful shapes are drawn.
     """
     ordered = [entries[name] for name in sorted(entries)]
     done = [entry for entry in ordered if entry.status == "done"]
@@ -53,7 +54,7 @@ def page(folder: Folder, entries: dict[str, Entry]) -> bytes:
         _table(("id", "reason"), [(entry.id, entry.error) for entry in failed[:LISTED]]),
         "<h2>Doubtful</h2>" if doubts else "",
         _table(("flag", "records"), doubts.most_common()),
-        *(_figure(folder, entry) for entry in _worst(done)),
+        *(_figure(folder, entry) for entry in _worst(done) if pictures),
     ]
     title = "<!doctype html><meta charset='utf-8'><title>Prepared dataset</title>"
     return f"{title}<style>{STYLE}</style>{''.join(parts)}\n".encode()

@@ -74,6 +74,7 @@ def prepare(
     scheduler: str = "",
     device: str = "auto",
     retry: bool = False,
+    pictures: bool = True,
     make: Make = make_record,
 ) -> PrepSummary:
     """Turn a folder, zip or CSV of meshes into a dataset folder of shape records.
@@ -94,6 +95,7 @@ def prepare(
         device: `cpu`, `cuda`, or `auto` for CUDA where a worker has a GPU. The bytes of records are the same on any
             number of workers of one kind; a GPU may round distances differently.
         retry: Whether to try again what failed before.
+        pictures: Whether the report shows the most doubtful shapes, for which it takes up to 2 seconds.
         make: What makes a record of a source; it must be importable by the workers.
 
     Raises:
@@ -110,7 +112,7 @@ def prepare(
         failed = _collect(results, folder, len(plan.todo), progress)
     entries = manifest.read(out)
     folder.write(QUARANTINE, _listed(entries))
-    folder.write(report.NAME, report.page(folder, entries))
+    folder.write(report.NAME, report.page(folder, entries, pictures))
     reasons = {name: entry.error for name, entry in sorted({**plan.quarantined, **failed}.items())}
     return PrepSummary(len(plan.todo) - len(failed), len(plan.kept), len(reasons), reasons)
 
