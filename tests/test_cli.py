@@ -45,6 +45,11 @@ def test_every_verb_explains_itself(verb, capsys):
         (("train", "sdf_flow_map", "--data", "x", "--out", "y", "--optimization", "5"), 2, "must be a table"),
         (("train", "sdf_flow_map", "--data", "x", "--out", "y", "--times.foo"), 2, "--times.foo wants a value"),
         (("prep", "nowhere", "out"), 1, "nowhere: wanted a folder"),
+        (("prep", "nowhere", "out", "--workers", "0"), 2, "workers must be at least 1"),
+        (("prep", "nowhere", "out", "--engine", "ray"), 2, "invalid choice 'ray'"),
+        (("pack", "nowhere", "out"), 1, "nowhere: not a dataset folder"),
+        (("export", "nowhere", "out", "--to", "vecset"), 1, "nowhere: not a dataset folder"),
+        (("export", "nowhere", "out", "--to", "obj"), 2, "unknown view 'obj': the views are hunyuan, pointflow"),
         (("extract", "nowhere.npy", "--out", "a.xyz"), 2, "a.xyz: wanted one of"),
         (("extract", "nowhere.npy", "--out", "a.ply"), 1, "nowhere.npy"),
         (("reconstruct", "chairs", "nowhere.ply", "--out", "a.ply"), 1, "nowhere.ply"),
@@ -126,6 +131,27 @@ def test_prep_that_lost_a_mesh_says_so(capsys, tmp_path):
     assert code == 1
     assert "1 records made, 0 kept from before, 1 failed" in out
     assert "1 meshes failed" in err
+
+
+def test_a_dataset_is_planned_made_retried_packed_and_exported(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in" / "block" / "train").mkdir(parents=True)
+    Box().mesh().export(tmp_path / "in" / "block" / "train" / "a.ply")
+    (tmp_path / "in" / "bad.obj").write_text("v 0 0 0\n")
+    small = ("--resolution", "0", "--volume-points", "30", "--near-points", "30", "--workers", "1")
+    prep = ("prep", "in", "set", *small)
+    assert run(capsys, *prep, "--dry-run")[:2] == (0, "2 meshes to do, 0 done, 0 failed before\n")
+    assert not (tmp_path / "set").exists()
+    code, out, err = run(capsys, *prep)
+    assert (code, "1 records made, 0 kept from before, 1 failed" in out, "MeshDegenerate" in out) == (1, True, True)
+    assert "set/quarantine.csv says why" in err
+    assert run(capsys, *prep, "--dry-run")[1] == "0 meshes to do, 1 done, 1 failed before\n"
+    assert run(capsys, *prep, "--dry-run", "--retry")[1] == "1 meshes to do, 1 done, 0 failed before\n"
+    assert "1 shapes in 1 shards" in run(capsys, "pack", "set", "shards")[1]
+    assert (tmp_path / "shards" / "train-000000.tar").is_file()
+    assert "1 shapes written, 0 kept" in run(capsys, "export", "set", "clouds", "--to", "pointflow")[1]
+    (cloud,) = tmp_path.glob("clouds/*/block/train/block-a.npy")
+    assert np.load(cloud).shape == (15000, 3)
 
 
 def test_the_doctor_finds_working_kernels(capsys):

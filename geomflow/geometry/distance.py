@@ -105,8 +105,9 @@ class SignedDistanceField:
         corners = np.asarray(self._surface.vertices)[np.asarray(self._surface.faces)[chosen]]
         normals = np.tile(np.asarray(self._surface.face_normals)[chosen], (len(weights), 1))
         spots = np.einsum("kc,ncd->knd", weights, corners).reshape(-1, 3) + WALL_STEP * normals
-        spots += normals * (self._tree.free_way(spots, normals, WALL_SIGHT) / 2)[:, None]
-        front = self._winding(spots, self._tree.closest(spots)).reshape(len(weights), -1)
+        half_way = self._tree.free_way(spots, normals, WALL_SIGHT) / 2
+        in_front = Closest(half_way, np.ones(len(spots), dtype=np.int32))
+        front = self._winding(spots + normals * half_way[:, None], in_front).reshape(len(weights), -1)
         return np.all(front > 0.5, axis=0)
 
     def _local(self, points: np.ndarray) -> np.ndarray:

@@ -92,7 +92,9 @@ class _Parts(NamedTuple):
 def _adjacency(faces: np.ndarray) -> _Adjacency:
     half_edges = faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2).astype(np.int64)
     key = half_edges.min(axis=1) * (faces.max(initial=0) + 1) + half_edges.max(axis=1)
+    whole = np.repeat((faces != np.roll(faces, 1, axis=1)).all(axis=1), 3)  # welding makes some faces mere edges
     order = np.argsort(key, kind="stable")
+    order = order[whole[order]]
     _, start, count = np.unique(key[order], return_index=True, return_counts=True)
     one, two = order[start[count == 2]], order[start[count == 2] + 1]
     forward = half_edges[:, 0] < half_edges[:, 1]

@@ -13,7 +13,7 @@ def sample_sharp_edges(mesh: trimesh.Trimesh, count: int, seed: int = 0) -> Surf
     """Return `count` points on the mesh's sharp edges, with the mean normals of their two faces; none if none is sharp.
 
     Args:
-        mesh: Mesh with faces; vertices at the same place are one.
+        mesh: Mesh whose faces agree across edges; vertices at the same place are one.
         count: Number of points.
         seed: Same seed and mesh, same points.
 
@@ -27,8 +27,10 @@ def sample_sharp_edges(mesh: trimesh.Trimesh, count: int, seed: int = 0) -> Surf
     sharp = welded.face_adjacency_angles > SHARP_ANGLE
     ends = np.asarray(welded.vertices)[welded.face_adjacency_edges[sharp]]
     length = np.linalg.norm(ends[:, 1] - ends[:, 0], axis=1)
-    normals = np.asarray(welded.face_normals)[welded.face_adjacency[sharp]].sum(axis=1)
-    usable = (length > 0) & (np.linalg.norm(normals, axis=1) > 1e-6)  # a fold of 180 degrees has no mean normal
+    pairs = np.asarray(welded.face_normals)[welded.face_adjacency[sharp]]
+    normals = pairs.sum(axis=1)
+    usable = (length > 0) & pairs.any(axis=2).all(axis=1)  # a face without area has no normal, and makes no angle
+    usable &= np.linalg.norm(normals, axis=1) > 1e-6  # nor has a fold of 180 degrees a mean normal
     if not usable.any():
         return SurfaceSamples(np.zeros((0, 3)), np.zeros((0, 3)))
     return _along(ends[usable], normals[usable], length[usable], count, seed)

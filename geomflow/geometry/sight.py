@@ -22,10 +22,10 @@ ROUNDS = 8
 """Most rounds."""
 
 AGREEMENT = 1 / 8
-"""How far two witnesses may be apart, as a share of the distance |2 w - 1| of their mean from a tie."""
+"""How far two witnesses may be apart, as a share of the distance of their mean from a tie."""
 
 TIE = 0.25
-"""Distance |2 w - 1| from a tie under which a number is evaluated once more, with care."""
+"""Distance from a tie under which a number is evaluated once more, with care."""
 
 MEMBERS = 2
 """Fewest points per witness for which a cell is looked at."""
@@ -43,7 +43,7 @@ class SharedWinding:
     def __init__(self, vertices: Shaped[np.ndarray, "v 3"], faces: Integer[np.ndarray, "f 3"], bvh: Bvh) -> None:
         self._bvh, self._closed = bvh, not border_edges(faces).any()
         self._witnesses = 1 if self._closed else 2
-        self._trees = [WindingTree(vertices, faces, bvh.device)] if len(faces) else []
+        self._tree = WindingTree(vertices, faces, bvh.device) if len(faces) else None
 
     def __call__(self, points: Shaped[np.ndarray, "n 3"], closest: Closest) -> Float[np.ndarray, " n"]:
         """Return the winding number (n,) at points (n, 3), given what lies closest to each of them."""
@@ -68,7 +68,7 @@ class SharedWinding:
         witnesses = [members[place] for place in places]
         numbers = [self._evaluate(points[witness]) for witness in witnesses]
         mean, spread = np.mean(numbers, axis=0), np.ptp(numbers, axis=0)
-        agreed = np.repeat(spread <= AGREEMENT * np.abs(2 * mean - 1), cells.sizes)
+        agreed = np.repeat(spread <= AGREEMENT * _from_tie(mean), cells.sizes)
         for witness in witnesses:
             candidates = np.flatnonzero(agreed)
             target = np.repeat(witness, cells.sizes)[candidates]
@@ -77,12 +77,19 @@ class SharedWinding:
         yield from zip(witnesses, numbers, strict=True)
 
     def _evaluate(self, points: np.ndarray) -> np.ndarray:
-        number = np.zeros(len(points))
-        for tree in self._trees:
-            number = tree(points)
-            tied = np.abs(2 * number - 1) < TIE
-            number[tied] = tree(points[tied], FARTHER)
-        return np.rint(number) if self._closed else number
+        if self._tree is None:
+            return np.zeros(len(points))
+        number = self._tree(points)
+        if self._closed:
+            return np.rint(number)
+        tied = _from_tie(number) < TIE
+        number[tied] = self._tree(points[tied], FARTHER)
+        return number
+
+
+def _from_tie(number: np.ndarray) -> np.ndarray:
+    """Distance from the number between outside and inside, twice over: 1 at 0 and at 1."""
+    return np.abs(2 * number - 1)
 
 
 class _Cells(NamedTuple):
@@ -96,10 +103,12 @@ class _Cells(NamedTuple):
 def _cells(points: np.ndarray, closest: Closest, size: float) -> _Cells:
     """Cells of points on one side of the surface, farthest from it first; away from the surface cells are larger."""
     level = np.ceil(np.log2(np.maximum(closest.distance, CELL) / CELL)).astype(np.int64)
-    place = np.floor(points / (size * 2.0**level)[:, None]).astype(np.int64) + (1 << 15)  # at most 2^11
-    key = place @ np.array([1 << 44, 1 << 28, 1 << 12]) + 2 * level + (closest.side > 0)
-    order = np.lexsort((-closest.distance, key))
-    starts = np.flatnonzero(np.diff(key[order], prepend=0))
+    width = size * 2.0**level
+    place = np.floor(points / width[:, None]).astype(np.int64) + (1 << 13)  # at most 2^11 from the origin
+    cell = (place @ np.array([1 << 34, 1 << 20, 1 << 6])) + 2 * level + (closest.side > 0)
+    depth = np.minimum(closest.distance / width * 512, 1023).astype(np.int64)
+    order = np.argsort((cell << 10) - depth, kind="stable")
+    starts = np.flatnonzero(np.diff(cell[order], prepend=-1))
     return _Cells(order, starts, np.diff(starts, append=len(points)))
 
 

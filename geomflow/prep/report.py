@@ -28,7 +28,7 @@ SIZE = 140
 STYLE = (
     "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}"
     "table{border-collapse:collapse;margin:1rem 0}"
-    "td,th{padding:.2rem .8rem;border-bottom:1px solid #ddd;text-align:left}"
+    "td{overflow-wrap:anywhere}td,th{padding:.2rem .8rem;border-bottom:1px solid #ddd;text-align:left}"
     "figure{display:inline-block;width:140px;margin:.5rem;vertical-align:top}figcaption{font-size:12px;color:#555}"
 )
 
@@ -51,10 +51,11 @@ def page(folder: Folder, entries: dict[str, Entry], pictures: bool = True) -> by
         _table(("class", "split", "records"), _counted((e.class_name or "-", e.split) for e in done)),
         "<h2>Failures</h2>" if failed else "",
         _table(("reason", "meshes"), kinds.most_common()),
-        _table(("id", "reason"), [(entry.id, entry.error) for entry in failed[:LISTED]]),
         "<h2>Doubtful</h2>" if doubts else "",
         _table(("flag", "records"), doubts.most_common()),
         *(_figure(folder, entry) for entry in _worst(done) if pictures),
+        f"<h2>The first {min(len(failed), LISTED)} failures</h2>" if failed else "",
+        _table(("id", "reason"), [(entry.id, entry.error) for entry in failed[:LISTED]]),
     ]
     title = "<!doctype html><meta charset='utf-8'><title>Prepared dataset</title>"
     return f"{title}<style>{STYLE}</style>{''.join(parts)}\n".encode()

@@ -6,7 +6,6 @@ import trimesh
 
 from geomflow.errors import MeshHasNoFaces
 from geomflow.geometry.distance import SignedDistanceField, signed_distance
-from geomflow.geometry.orient import orient
 from geomflow.geometry.primitives import Box, Capsule, Moved, RoundedCylinder, Sphere, Torus, Union
 from geomflow.geometry.surface import sample_surface
 
@@ -46,15 +45,6 @@ def test_five_percent_of_the_faces_missing_costs_half_a_percent_of_the_signs_and
     assert doubtful.mean() < 0.02  # confidence that doubts everything would be worthless
 
 
-@pytest.mark.parametrize("flipped", [0.2, 1.0], ids=["a fifth of the faces flipped", "inside out"])
-def test_orientation_of_the_file_does_not_matter(flipped):
-    mesh = Torus().mesh()
-    flip = np.random.default_rng(4).random(len(mesh.faces)) < flipped
-    faces = np.where(flip[:, None], mesh.faces[:, ::-1], mesh.faces)
-    field = SignedDistanceField(trimesh.Trimesh(mesh.vertices, faces, process=False))
-    assert not wrong_signs(Torus(), field, near_surface(mesh, 5000, 5)).any()
-
-
 def test_unwelded_triangles_are_the_same_surface():
     mesh = Box().mesh()
     soup = trimesh.Trimesh(mesh.triangles.reshape(-1, 3), np.arange(36).reshape(12, 3), process=False)
@@ -81,47 +71,6 @@ def test_buried_walls_do_not_count_as_boundary_when_asked():
     solid = SignedDistanceField(nested, internal_walls=False)
     assert solid(at_inner_wall).distance[0] == pytest.approx(-0.4, abs=1e-6)
     assert solid.boundary().area == pytest.approx(6 * 1.2**2)
-
-
-def test_a_cavity_that_faces_inward_is_outside_and_an_inverted_body_is_not():
-    shell = Box((0.6, 0.6, 0.6)).mesh()
-    hole = Box((0.2, 0.2, 0.2)).mesh()
-    hole.invert()
-    assert signed_distance(trimesh.util.concatenate([shell, hole]), np.zeros((1, 3))).distance[0] > 0
-    apart = Moved(Box((0.2, 0.2, 0.2)), (2.0, 0.0, 0.0)).mesh()
-    apart.invert()
-    assert signed_distance(trimesh.util.concatenate([shell, apart]), np.array([[2.0, 0, 0]])).distance[0] < 0
-
-
-def test_orient_makes_every_manifold_edge_agree():
-    mesh = Sphere().mesh()
-    flip = np.random.default_rng(8).random(len(mesh.faces)) < 0.5
-    faces = np.where(flip[:, None], mesh.faces[:, ::-1], mesh.faces)
-    oriented = orient(trimesh.Trimesh(mesh.vertices, faces, process=False)).mesh
-    assert oriented.is_winding_consistent
-    assert oriented.volume == pytest.approx(mesh.volume)
-
-
-def test_a_moebius_strip_has_no_orientation_and_is_left_alone():
-    angle = np.linspace(0, 2 * np.pi, 40, endpoint=False)
-    rims = [
-        np.stack(
-            [
-                (1 + w * np.cos(angle / 2)) * np.cos(angle),
-                (1 + w * np.cos(angle / 2)) * np.sin(angle),
-                w * np.sin(angle / 2),
-            ],
-            axis=1,
-        )
-        for w in (-0.3, 0.3)
-    ]
-    here, there = np.arange(40), np.roll(np.arange(40), -1)
-    other_here, other_there = here + 40, there + 40
-    there, other_there = np.where(there == 0, 40, there), np.where(other_there == 40, 0, other_there)
-    faces = np.vstack([np.stack([here, there, other_here], 1), np.stack([there, other_there, other_here], 1)])
-    strip = trimesh.Trimesh(np.vstack(rims), faces, process=False)
-    kept = (orient(strip).mesh.triangles == strip.triangles).all(axis=(1, 2))
-    assert kept.all() or not kept.any()
 
 
 def test_a_large_offset_costs_no_accuracy():
