@@ -4,7 +4,7 @@ PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3.14 py
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help demo test bench bench-ops clean
+.PHONY: help demo test bench bench-ops bench-prep clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /make \1 \t/p' $(MAKEFILE_LIST)
@@ -47,6 +47,11 @@ bench: .venv/installed-bench  ## print the benchmark tables (minutes)
 
 bench-ops: .venv/installed-bench  ## neighbourhood ops beside other libraries, into docs/results/ops.md
 	$(BIN)/python -m benchmarks.ops --out docs/results
+
+bench-prep: .venv/installed-bench  ## signs, and preparation beside other libraries, into docs/results (half an hour; GEOMFLOW_DATA)
+	$(BIN)/python -m benchmarks.signs --out docs/results
+	$(BIN)/python -m benchmarks.prep_peers --out docs/results
+	$(BIN)/python -m benchmarks.prep_scaling --out docs/results
 
 clean:  ## remove everything that make made
 	rm -rf .venv out build

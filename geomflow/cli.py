@@ -120,10 +120,15 @@ def prep(
     volume_points: int = 20_000,
     near_points: int = 20_000,
     sharp_points: int = 10_000,
+    near_sigma: tuple[float, ...] = (0.005, 0.02, 0.06),
+    margin: float = 0.95,
+    band: float = 0.2,
+    internal_walls: bool = False,
     clouds: bool = False,
     rig: bool = False,
     seed: int = 0,
     device: Literal["auto", "cpu", "cuda"] = "auto",
+    resume: bool = True,
     retry: bool = False,
     dry_run: bool = False,
 ) -> None:
@@ -143,10 +148,15 @@ def prep(
         volume_points: Points in the cube, with signed distances.
         near_points: Points near the surface, with signed distances.
         sharp_points: Points on sharp edges, with normals.
+        near_sigma: Standard deviations of the near points' offsets, shared out evenly.
+        margin: Half extent (or radius) of the shape in the unit frame.
+        band: Distance at which the grid's values are cut off.
+        internal_walls: Count faces buried inside the solid as surface.
         clouds: Take files that hold only points, too (.npy of shape (n, 3) among them).
         rig: Keep joints and skin weights; files without them fail.
         seed: Seed of the sampling.
         device: Where distances are computed; auto takes a GPU where a worker has one.
+        resume: Keep the records that are there; --no-resume makes all of them anew.
         retry: Try again what failed before.
         dry_run: Say what would be done, and do nothing.
     """
@@ -160,12 +170,16 @@ def prep(
         volume_points=volume_points,
         near_points=near_points,
         sharp_points=sharp_points,
+        near_sigma=near_sigma,
+        margin=margin,
+        band=band,
+        internal_walls=internal_walls,
         clouds=clouds,
         rig=rig,
         seed=seed,
     )
     if dry_run:
-        plan = make_plan(input, out, recipe, retry)
+        plan = make_plan(input, out, recipe, resume, retry)
         _say(f"{len(plan.todo)} meshes to do, {len(plan.kept)} done, {len(plan.quarantined)} failed before")
         return
     done = prepare(
@@ -178,6 +192,7 @@ def prep(
         engine=engine,
         scheduler=scheduler,
         device=device,
+        resume=resume,
         retry=retry,
     )
     _say(f"{done.made} records made, {done.kept} kept from before, {done.failed} failed; see {out}/report.html")

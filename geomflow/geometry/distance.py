@@ -1,4 +1,4 @@
-"""Signed distance to real meshes: an exact distance, a voted sign, and how far to trust the sign.
+"""Signed distance to real meshes: an exact distance, a sign, and how far to trust the sign.
 
 The distance is exact (closest point on a bounding-volume hierarchy). The sign is a hard threshold of the generalised
 winding number (Jacobson et al., SIGGRAPH 2013) of the re-oriented soup; the confidence is how far that number is from
@@ -15,9 +15,12 @@ from jaxtyping import Float, Shaped
 from geomflow.errors import MeshHasNoFaces
 from geomflow.geometry.bvh import Bvh, Closest
 from geomflow.geometry.curve import along_curve
-from geomflow.geometry.frame import Similarity, normalize
+from geomflow.geometry.frame import normalize
 from geomflow.geometry.orient import orient
 from geomflow.geometry.sight import SharedWinding
+
+REACH = 1e15
+"""Half extents of a mesh within which points can be asked about: their squares fit float32."""
 
 WALL_STEP = 1e-3
 """How far to either side of a face, in half extents of the mesh, the inside is looked for."""
@@ -48,6 +51,7 @@ class SignedDistanceField:
     Raises:
         MeshHasNoFaces: There is no face.
         MeshDegenerate: The mesh has no extent.
+        ValueError: In calls, points of another shape than (n, 3), not finite, or absurdly far away.
     """
 
     def __init__(self, mesh: trimesh.Trimesh, internal_walls: bool = True, device: str = "cpu") -> None:
@@ -111,7 +115,14 @@ class SignedDistanceField:
         return np.all(front > 0.5, axis=0)
 
     def _local(self, points: np.ndarray) -> np.ndarray:
-        return _checked(self._frame, points)
+        """Points in the frame of the surface, once they are known to be points that float32 can measure from."""
+        points = np.asarray(points)
+        if points.ndim != 2 or points.shape[1] != 3:
+            raise ValueError(f"points must have shape (n, 3), given {points.shape}")
+        local = self._frame.apply(points)
+        if not np.abs(local).max(initial=0) < REACH:
+            raise ValueError(f"points must be finite and within {REACH:g} half extents, given NaN or farther ones")
+        return local
 
     def _inside(self, points: np.ndarray, closest: Closest) -> tuple[np.ndarray, np.ndarray]:
         winding = self._winding(points, closest)
@@ -121,10 +132,3 @@ class SignedDistanceField:
 def signed_distance(mesh: trimesh.Trimesh, points: Shaped[np.ndarray, "n 3"]) -> SignedDistance:
     """Return signed distance and confidence at points (n, 3); see `SignedDistanceField` to ask the same mesh again."""
     return SignedDistanceField(mesh)(points)
-
-
-def _checked(frame: Similarity, points: np.ndarray) -> np.ndarray:
-    points = np.asarray(points)
-    if not np.isfinite(points).all():
-        raise ValueError("points must be finite, given NaN or infinite coordinates")
-    return frame.apply(points)

@@ -19,13 +19,16 @@ from geomflow.geometry.winding import winding_number
 STEP = 1e-3
 """How far from a face its two sides are looked at, in extents of the mesh."""
 
+BESIDE = 1e-5
+"""The same for the winding number beside a closed wall."""
+
 SPOTS = 8
 """Faces of an open component at which rays are cast, the largest ones."""
 
 MOST_SPOTS = 1 << 14
 """Faces in all at which rays are cast; of very many components each has fewer, and at least one."""
 
-TELLING = 0.3
+TELLING = 0.2
 """Difference of odd rays between the two sides from which they decide."""
 
 ROUND = 0.01
@@ -55,23 +58,22 @@ class Oriented(NamedTuple):
 def orient(mesh: trimesh.Trimesh) -> Oriented:
     """Return a welded copy whose faces agree across manifold edges and whose components look outward.
 
-    A closed inner wall that the file itself turns inward stays so: it bounds a cavity.
+    Faces with the same corners, as of surfaces drawn from both sides, become one. A closed inner wall that the file
+    itself turns inward stays so: it bounds a cavity.
 
     Args:
         mesh: Any triangle soup; it is not changed.
     """
     welded = trimesh.Trimesh(np.array(mesh.vertices), np.array(mesh.faces), process=False)
     welded.merge_vertices(merge_tex=True, merge_norm=True)
-    vertices, faces = np.asarray(welded.vertices), np.asarray(welded.faces)
+    vertices, faces = np.asarray(welded.vertices), _once(np.asarray(welded.faces))
     adjacency = _adjacency(faces)
     component, flip = _coherent(len(faces), adjacency)
     faces = _flip(faces, flip ^ _majority(flip, component)[component])
     parts = _Parts(
         vertices, faces, component, _closed(component, adjacency), _signed_volumes(vertices, faces, component)
     )
-    inward = parts.volume < 0
-    for label in np.flatnonzero(inward & parts.closed):
-        inward[label] = not _is_cavity(vertices, faces, component == label)
+    inward = (parts.volume < 0) & ~_cavities(parts)
     sheets = np.zeros(len(inward), dtype=bool)
     if not parts.closed.all():
         inward[~parts.closed], sheets[~parts.closed] = _judge_open(parts)
@@ -87,6 +89,11 @@ class _Parts(NamedTuple):
     component: np.ndarray
     closed: np.ndarray
     volume: np.ndarray
+
+
+def _once(faces: np.ndarray) -> np.ndarray:
+    """Of faces with the same corners the first."""
+    return faces[np.sort(trimesh.grouping.unique_rows(np.sort(faces, axis=1))[0])]
 
 
 def _adjacency(faces: np.ndarray) -> _Adjacency:
@@ -183,12 +190,15 @@ def _area_vectors(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
     return np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]) / 2
 
 
-def _is_cavity(vertices: np.ndarray, faces: np.ndarray, own: np.ndarray) -> bool:
-    """Whether the wall made of the faces `own` lies inside the body made of the others."""
-    if own.all():
-        return False
-    wall = vertices[np.unique(faces[own])]
-    return bool(np.median(winding_number(vertices, faces[~own], wall)) > 0.5)
+def _cavities(parts: _Parts) -> np.ndarray:
+    """Which closed components that face inward lie inside the others: outside of such a wall the number is theirs."""
+    vertices, faces, component, closed, volume = parts
+    area = _area_vectors(vertices, faces)
+    spots = _largest(component, np.linalg.norm(area, axis=1), closed & (volume < 0), SPOTS)
+    step = BESIDE * np.ptp(vertices[faces].reshape(-1, 3), axis=0).max() * np.asarray(trimesh.unitize(area[spots]))
+    number = winding_number(vertices, faces, vertices[faces[spots]].mean(axis=1) - step)
+    looks = np.bincount(component[spots], minlength=len(closed))
+    return np.bincount(component[spots], number > 0.5, len(closed)) > looks / 2
 
 
 def _flip(faces: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -29,7 +29,7 @@ def sample_sharp_edges(mesh: trimesh.Trimesh, count: int, seed: int = 0) -> Surf
     length = np.linalg.norm(ends[:, 1] - ends[:, 0], axis=1)
     pairs = np.asarray(welded.face_normals)[welded.face_adjacency[sharp]]
     normals = pairs.sum(axis=1)
-    usable = (length > 0) & pairs.any(axis=2).all(axis=1)  # a face without area has no normal, and makes no angle
+    usable = (length > 0) & np.all(pairs.any(axis=2), axis=1)  # a face without area has no normal, and makes no angle
     usable &= np.linalg.norm(normals, axis=1) > 1e-6  # nor has a fold of 180 degrees a mean normal
     if not usable.any():
         return SurfaceSamples(np.zeros((0, 3)), np.zeros((0, 3)))

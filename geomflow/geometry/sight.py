@@ -27,6 +27,9 @@ AGREEMENT = 1 / 8
 TIE = 0.25
 """Distance from a tie under which a number is evaluated once more, with care."""
 
+WHOLE = 0.25
+"""Distance from a whole number over which that of a closed surface, which is whole, is evaluated once more."""
+
 MEMBERS = 2
 """Fewest points per witness for which a cell is looked at."""
 
@@ -80,11 +83,10 @@ class SharedWinding:
         if self._tree is None:
             return np.zeros(len(points))
         number = self._tree(points)
-        if self._closed:
-            return np.rint(number)
-        tied = _from_tie(number) < TIE
-        number[tied] = self._tree(points[tied], FARTHER)
-        return number
+        from_whole = np.abs(number - np.rint(number))
+        doubtful = from_whole > WHOLE if self._closed else _from_tie(number) < TIE
+        number[doubtful] = self._tree(points[doubtful], FARTHER)
+        return np.rint(number) if self._closed else number
 
 
 def _from_tie(number: np.ndarray) -> np.ndarray:

@@ -73,6 +73,7 @@ def prepare(
     engine: Engine = "local",
     scheduler: str = "",
     device: str = "auto",
+    resume: bool = True,
     retry: bool = False,
     pictures: bool = True,
     make: Make = make_record,
@@ -94,6 +95,7 @@ def prepare(
         scheduler: Address of a running Dask scheduler; without one, `dask` makes a cluster on this machine.
         device: `cpu`, `cuda`, or `auto` for CUDA where a worker has a GPU. The bytes of records are the same on any
             number of workers of one kind; a GPU may round distances differently.
+        resume: Whether to keep the records that are there.
         retry: Whether to try again what failed before.
         pictures: Whether the report shows the most doubtful shapes, for which it takes up to 2 seconds.
         make: What makes a record of a source; it must be importable by the workers.
@@ -104,7 +106,7 @@ def prepare(
     """
     _check(workers, timeout, memory, engine)
     recipe, folder, limits = recipe or Recipe(), open_folder(out), Limits(timeout, memory)
-    plan = make_plan(source, out, recipe, retry)
+    plan = make_plan(source, out, recipe, resume, retry)
     sweep(folder)
     tasks = (Task(item, recipe, str(out), device, make) for item in plan.todo)
     execute = executors.local if engine == "local" else functools.partial(executors.dask, scheduler=scheduler)
@@ -117,20 +119,21 @@ def prepare(
     return PrepSummary(len(plan.todo) - len(failed), len(plan.kept), len(reasons), reasons)
 
 
-def make_plan(source: str | Path, out: str | Path, recipe: Recipe, retry: bool = False) -> Plan:
+def make_plan(source: str | Path, out: str | Path, recipe: Recipe, resume: bool = True, retry: bool = False) -> Plan:
     """Return what a run would do, without doing anything.
 
     Args:
         source: See `find_sources`.
         out: Dataset folder or URL, which need not exist.
         recipe: Options of the records.
+        resume: Whether to keep the records that are there.
         retry: Whether to try again what failed before.
 
     Raises:
         RecordError: There is no mesh to prepare.
     """
     names = open_folder(out).names()
-    known = manifest.read(out) if manifest.NAME in names else {}
+    known = manifest.read(out) if resume and manifest.NAME in names else {}
     plan = Plan([], [], {})
     for item in find_sources(source, recipe.clouds):
         entry = known.get(item.id)

@@ -180,8 +180,36 @@ def test_faces_that_welding_made_edges_or_points_change_nothing_and_enclose_noth
     mesh = some_flipped(sphere(), 0.2)
     collapsed = np.vstack([mesh.faces[:9, [0, 0, 1]], np.full((1, 3), 5)])
     oriented = orient(trimesh.Trimesh(mesh.vertices, np.vstack([mesh.faces, collapsed]), process=False))
-    assert oriented.encloses.tolist() == [True] * len(mesh.faces) + [False] * 10
+    assert oriented.encloses[: len(mesh.faces)].all()
+    assert len(oriented.encloses) > len(mesh.faces)
+    assert not oriented.encloses[len(mesh.faces) :].any()
     np.testing.assert_array_equal(oriented.mesh.faces[: len(mesh.faces)], orient(mesh).mesh.faces)
+
+
+@pytest.mark.parametrize("other", [lambda mesh: mesh, inverted], ids=["twice", "from both sides"])
+@pytest.mark.parametrize("missing", [0.0, 0.02], ids=["closed", "with holes"])
+def test_a_surface_that_is_there_twice_is_one(other, missing):
+    keep = np.random.default_rng(6).random(len(sphere().faces)) >= missing
+    once = trimesh.Trimesh(sphere().vertices, sphere().faces[keep], process=False)
+    twice = joined(some_flipped(once, 0.3), other(once))
+    oriented = orient(twice)
+    assert len(oriented.mesh.faces) == len(once.faces)
+    assert looking_away(oriented.mesh) == 1
+    assert oriented.encloses.all()
+    points = 0.95 * cube(2000)
+    np.testing.assert_array_equal(
+        signed_distance(twice, points).distance < 0, signed_distance(once, points).distance < 0
+    )
+
+
+def test_many_bodies_that_face_inward_and_the_cavities_of_some_are_told_apart():
+    """Every second body is hollow, and holes and the other bodies face inward."""
+    places = np.stack(np.meshgrid(*3 * [np.arange(5.0)]), axis=-1).reshape(-1, 3)
+    bodies = [inverted(trimesh.creation.box((0.6, 0.6, 0.6)).apply_translation(place)) for place in places[1::2]]
+    hollow = [trimesh.creation.box((0.6, 0.6, 0.6)).apply_translation(place) for place in places[::2]]
+    holes = [inverted(trimesh.creation.box((0.2, 0.2, 0.2)).apply_translation(place)) for place in places[::2]]
+    oriented = orient(joined(*bodies, *hollow, *holes)).mesh
+    assert oriented.volume == pytest.approx(len(places) * 0.6**3 - len(holes) * 0.2**3)
 
 
 def test_faces_without_area_enclose_nothing():

@@ -143,6 +143,7 @@ def test_what_failed_is_left_alone_until_it_changes_or_a_retry_is_asked_for(tmp_
     assert (again.made, again.kept, again.failed) == (0, 1, 1)
     assert len((out / manifest.NAME).read_text().splitlines()) == 2
     assert [s.id for s in make_plan(folder, out, SMALL, retry=True).todo] == ["bad"]
+    assert [s.id for s in make_plan(folder, out, SMALL, resume=False).todo] == ["bad", "good"]
     Box().mesh().export(folder / "bad.ply")
     mended = prepare(folder, out, SMALL, progress=False)
     assert (mended.made, mended.kept, mended.failed) == (1, 1, 0)
