@@ -33,15 +33,24 @@ class Bvh:
         vertices: Positions (v, 3); keep them near unit scale, since the tree works in float32.
         faces: Triangles (f, 3).
         device: A Warp device name, such as `cpu` or `cuda`.
+        groups: Numbers of the groups of triangles (f,) to which rays can be restricted.
     """
 
     def __init__(
-        self, vertices: Shaped[np.ndarray, "v 3"], faces: Integer[np.ndarray, "f 3"], device: str = "cpu"
+        self,
+        vertices: Shaped[np.ndarray, "v 3"],
+        faces: Integer[np.ndarray, "f 3"],
+        device: str = "cpu",
+        groups: Integer[np.ndarray, " f"] | None = None,
     ) -> None:
         borders, corners = border_edges(np.asarray(faces)), np.asarray(vertices, dtype=np.float32)[faces]
         slender = corners[_width(corners) <= SLENDER]
         self.device = device
-        self._mesh = wp.Mesh(points=self._vectors(vertices), indices=self._array(np.ravel(faces), wp.int32))
+        self._mesh = wp.Mesh(
+            points=self._vectors(vertices),
+            indices=self._array(np.ravel(faces), wp.int32),
+            groups=None if groups is None else self._array(groups, wp.int32),
+        )
         self._borders = self._array(borders, wp.int32)
         order = along_curve(slender.mean(axis=1)) if len(slender) else slice(0)
         boxes = _boxes(slender[order])
@@ -70,10 +79,19 @@ class Bvh:
         )
         return way.numpy()
 
-    def parity(self, points: Shaped[np.ndarray, "n 3"]) -> Float[np.ndarray, " n"]:
-        """Return the share of `RAYS` fixed rays from each point that cross the surface an odd number of times (n,)."""
+    def parity(
+        self, points: Shaped[np.ndarray, "n 3"], groups: Integer[np.ndarray, " n"] | None = None
+    ) -> Float[np.ndarray, " n"]:
+        """Return the share of `RAYS` fixed rays from each point that cross the surface an odd number of times (n,).
+
+        Args:
+            points: Where the rays begin.
+            groups: The group of triangles that counts for each point; all triangles if None.
+        """
         share = self._empty(len(points), wp.float32)
-        self._launch(_odd_crossings, len(points), [self._mesh.id, self._vectors(points), self._vectors(RAYS), share])
+        counted = self._array(np.full(len(points), -1) if groups is None else groups, wp.int32)
+        arguments = [self._mesh.id, self._vectors(points), counted, self._vectors(RAYS), share]
+        self._launch(_odd_crossings, len(points), arguments)
         return share.numpy()
 
     def _launch(self, kernel: object, count: int, arguments: list[object]) -> None:
@@ -223,11 +241,15 @@ def _free_way(
 def _odd_crossings(
     mesh: wp.uint64,
     points: wp.array(dtype=wp.vec3),  # pyright: ignore
+    groups: wp.array(dtype=wp.int32),  # pyright: ignore
     directions: wp.array(dtype=wp.vec3),  # pyright: ignore
     share: wp.array(dtype=wp.float32),  # pyright: ignore
 ):
     i = wp.tid()
+    root = wp.int32(-1)
+    if groups[i] >= 0:
+        root = wp.mesh_get_group_root(mesh, groups[i])
     odd = wp.int32(0)
     for k in range(directions.shape[0]):
-        odd += wp.mesh_query_ray_count_intersections(mesh, points[i], directions[k], -1) % 2
+        odd += wp.mesh_query_ray_count_intersections(mesh, points[i], directions[k], root) % 2
     share[i] = wp.float32(odd) / wp.float32(directions.shape[0])

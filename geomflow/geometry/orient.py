@@ -2,7 +2,7 @@
 
 Faces that share a manifold edge are made to agree. What is closed is turned by the sign of its volume. What is open is
 turned by the parity of rays cast from both of its sides (after Takayama et al., A Simple Method for Correcting Facet
-Orientations in Polygon Meshes Based on Ray Casting, JCGT 2014): rays from the outside cross the surface an even number
+Orientations in Polygon Meshes Based on Ray Casting, JCGT 2014): rays from the outside cross a surface an even number
 of times. Where rays do not tell, as beside a lone sheet, a bowl opens inward and the rest stays as the file has it.
 """
 
@@ -28,8 +28,8 @@ SPOTS = 8
 MOST_SPOTS = 1 << 14
 """Faces in all at which rays are cast; of very many components each has fewer, and at least one."""
 
-TELLING = 0.2
-"""Difference of odd rays between the two sides from which they decide."""
+TELLING = (0.5, 0.2)
+"""Difference of odd rays between the sides from which they tell: against the component, and all that is open."""
 
 ROUND = 0.01
 """Volume over area^1.5 from which an open component is a bowl and no sheet; a half sphere has 0.04."""
@@ -153,17 +153,21 @@ def _signed_volumes(vertices: np.ndarray, faces: np.ndarray, component: np.ndarr
 
 
 def _judge_open(parts: _Parts) -> tuple[np.ndarray, np.ndarray]:
-    """Whether each open component faces inward, and whether it is a lone sheet."""
+    """Whether each open component faces inward, and whether it is a lone sheet.
+
+    Rays are counted against the component itself, and against all that is open; where both tell and contradict each
+    other, as where a part reaches into another or lines its inside, the file is believed.
+    """
     vertices, faces, component, closed, volume = parts
     area = np.linalg.norm(_area_vectors(vertices, faces), axis=1)
     spots = _largest(component, area, ~closed, max(1, min(SPOTS, MOST_SPOTS // int((~closed).sum()))))
-    odd = _odd_sides(vertices, faces, spots)
     looks = np.bincount(component[spots], minlength=len(closed)).clip(1)
-    score = np.bincount(component[spots], odd[1] - odd[0], len(closed)) / looks
+    scores = [np.bincount(component[spots], told, len(closed)) / looks for told in _outwardness(parts, spots)]
+    told = [np.sign(score) * (np.abs(score) > least) for score, least in zip(scores, TELLING, strict=True)]
+    silent = ~np.any(told, axis=0)
     size = np.bincount(component, area) ** 1.5
     roundness = np.divide(volume, size, out=np.zeros_like(size), where=size > 0)
-    silent = np.abs(score) <= TELLING
-    inward = np.where(silent, roundness < -ROUND, score < 0)
+    inward = np.where(silent, roundness < -ROUND, np.sum(told, axis=0) < 0)
     return inward[~closed], (silent & (np.abs(roundness) <= ROUND))[~closed]
 
 
@@ -174,14 +178,21 @@ def _largest(component: np.ndarray, area: np.ndarray, wanted: np.ndarray, count:
     return order[wanted[component[order]] & (rank < count)]
 
 
-def _odd_sides(vertices: np.ndarray, faces: np.ndarray, spots: np.ndarray) -> np.ndarray:
-    """Share of odd rays in front of and behind the centres of some faces (2, n)."""
+def _outwardness(parts: _Parts, spots: np.ndarray) -> list[np.ndarray]:
+    """Odd rays behind less odd rays in front of some faces, counted against their component and all open ones (n,).
+
+    What is closed is left out: where a spot lies inside of it, it makes odd of even on both sides.
+    """
+    vertices, faces, component, closed, _ = parts
     low, high = vertices[faces].min(axis=(0, 1)), vertices[faces].max(axis=(0, 1))
     unit = (vertices - (low + high) / 2) / (high - low).max(initial=np.finfo(float).tiny)
     normals = np.asarray(trimesh.unitize(_area_vectors(unit, faces[spots])))
     centres = unit[faces[spots]].mean(axis=1)
     sides = np.concatenate([centres + STEP * normals, centres - STEP * normals])
-    return Bvh(unit, faces).parity(sides).reshape(2, -1)
+    counted = ~closed[component]
+    tree = Bvh(unit, faces[counted], groups=component[counted])
+    odd = [tree.parity(sides, groups).reshape(2, -1) for groups in (np.tile(component[spots], 2), None)]
+    return [behind - front for front, behind in odd]
 
 
 def _area_vectors(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ BUDGET = 2**18
 THIN = 16
 """Twice the area of a triangle over the sum of its squared edges, in units of rounding, up to which it has no plane."""
 
-SLENDER = 1e-3
+SLENDER = 3e-3
 """The same ratio up to which Warp's float32 barycentric coordinates are not trusted."""
 
 FAR = 1e15

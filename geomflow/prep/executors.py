@@ -1,5 +1,6 @@
 """Executors: the cores of this machine, or a Dask cluster; the same tasks give the same bytes on either."""
 
+import atexit
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
@@ -10,9 +11,6 @@ from pebble import ProcessPool
 
 from geomflow.errors import GeomflowError
 from geomflow.prep.isolation import Limits, Result, Task, failure, isolated, make_pool
-
-Executor = Callable[[Iterable[Task]], Generator[Result, None, None]]
-"""Does tasks and gives results in the order in which they are done."""
 
 ANSWER_SECONDS = 20
 """How long a scheduler may take to answer."""
@@ -36,7 +34,10 @@ def local(tasks: Iterable[Task], workers: int, limits: Limits) -> Generator[Resu
         def submit(task: Task) -> Any:
             return threads.submit(isolated, pool, task, limits)
 
-        yield from _bounded(submit, lambda futures: wait(futures, return_when=FIRST_COMPLETED), tasks, AHEAD * workers)
+        def first(futures: set[Any]) -> Any:
+            return wait(futures, return_when=FIRST_COMPLETED)
+
+        yield from _bounded(submit, first, tasks, lambda: workers)
     finally:
         pool.stop()
         pool.join()
@@ -58,7 +59,8 @@ def dask(tasks: Iterable[Task], workers: int, limits: Limits, scheduler: str = "
     with _client(workers, scheduler) as client:
         import distributed
 
-        threads = max(1, sum(client.nthreads().values()))
+        def threads() -> int:  # which come and go
+            return sum(client.nthreads().values())
 
         def submit(task: Task) -> Any:
             return client.submit(_in_worker, task, limits, pure=False, retries=0)
@@ -66,17 +68,17 @@ def dask(tasks: Iterable[Task], workers: int, limits: Limits, scheduler: str = "
         def first(futures: set[Any]) -> Any:
             return distributed.wait(futures, return_when="FIRST_COMPLETED")
 
-        yield from _bounded(submit, first, tasks, AHEAD * threads)
+        yield from _bounded(submit, first, tasks, threads)
 
 
 def _bounded(
-    submit: Callable[[Task], Any], first: Callable[[set[Any]], Any], tasks: Iterable[Task], most: int
+    submit: Callable[[Task], Any], first: Callable[[set[Any]], Any], tasks: Iterable[Task], workers: Callable[[], int]
 ) -> Generator[Result, None, None]:
-    """Results as they come, with at most so many tasks handed out."""
+    """Results as they come, with `AHEAD` tasks handed out for each worker that there is."""
     running: dict[Any, Task] = {}
     for task in tasks:
         running[submit(task)] = task
-        if len(running) >= most:
+        if len(running) >= AHEAD * max(1, workers()):
             yield from _done(first(set(running)).done, running)
     while running:
         yield from _done(first(set(running)).done, running)
@@ -126,6 +128,7 @@ def _pool_of_worker(limits: Limits) -> ProcessPool:
     with _POOLS_LOCK:
         if limits not in _POOLS:
             _POOLS[limits] = make_pool(distributed.get_worker().state.nthreads, limits)
+            atexit.register(_POOLS[limits].stop)
         return _POOLS[limits]
 
 

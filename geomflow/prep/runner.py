@@ -19,7 +19,7 @@ from geomflow.prep.job import make_record
 from geomflow.prep.manifest import Entry
 from geomflow.prep.recipe import Recipe
 from geomflow.prep.sources import Source, find_sources
-from geomflow.storage import Folder, open_folder, sweep
+from geomflow.storage import Folder, is_url, open_folder, sweep
 
 logger = logging.getLogger("geomflow")
 
@@ -108,7 +108,8 @@ def prepare(
     recipe, folder, limits = recipe or Recipe(), open_folder(out), Limits(timeout, memory)
     plan = make_plan(source, out, recipe, resume, retry)
     sweep(folder)
-    tasks = (Task(item, recipe, str(out), device, make) for item in plan.todo)
+    place = str(out if is_url(out) else Path(out).absolute())  # workers may stand elsewhere
+    tasks = (Task(item, recipe, place, device, make) for item in plan.todo)
     execute = executors.local if engine == "local" else functools.partial(executors.dask, scheduler=scheduler)
     with contextlib.closing(execute(tasks, workers, limits)) as results:
         failed = _collect(results, folder, len(plan.todo), progress)

@@ -65,8 +65,9 @@ class Source:
     sha256: str = ""
 
     def fingerprint(self) -> str:
-        """Return a short hash that changes when the mesh's file or what is said about it does."""
-        return hashlib.sha256(repr((astuple(self), _state_of(self.path))).encode()).hexdigest()[:12]
+        """Return a short hash that changes when the file or what is said about it does, not with its place."""
+        about = astuple(replace(self, path=PurePosixPath(self.path).name))
+        return hashlib.sha256(repr((about, _state_of(self.path))).encode()).hexdigest()[:12]
 
 
 def find_sources(path: str | Path, clouds: bool = False) -> list[Source]:
@@ -85,9 +86,9 @@ def find_sources(path: str | Path, clouds: bool = False) -> list[Source]:
         RecordError: Nothing is there, or no mesh is in it, or the zip is damaged, or a row of the CSV lacks a value, or
             two rows share an id or have one that is no file name.
     """
-    place, suffix = str(path).rstrip("/"), Path(path).suffix.lower()
+    place, suffix = str(path if is_url(path) else Path(path).absolute()).rstrip("/"), Path(path).suffix.lower()
     if suffix == ".csv" and Path(path).is_file():
-        found = _from_csv(Path(path))
+        found = _from_csv(Path(place))
     else:
         suffixes = (*SUFFIXES, *FOREIGN, *(POINT_SUFFIXES if clouds else ()))
         names = [name for name in _names(place, suffix) if _is_mesh(name, suffixes)]

@@ -236,3 +236,33 @@ def test_an_exact_sphere_far_from_its_origin_is_still_outward():
     points = cube(2000)
     clear = np.abs(away(points)) > 0.01
     np.testing.assert_array_equal((signed_distance(mesh, points).distance < 0)[clear], (away(points) < 0)[clear])
+
+
+def leg_in_a_box(turned: bool) -> trimesh.Trimesh:
+    """A closed box, and a leg below it without a lid, whose upper end reaches into the box."""
+    leg = Box((0.05, 0.3, 0.05)).mesh().subdivide().subdivide().subdivide()
+    leg = trimesh.Trimesh(leg.vertices, leg.faces[leg.triangles_center[:, 1] < 0.299], process=False)
+    leg.apply_translation((0.2, -0.4, 0.2))
+    return joined(Box((0.5, 0.2, 0.5)).mesh(), inverted(leg) if turned else leg)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_an_open_part_that_reaches_into_a_body_looks_outward(turned):
+    spots = np.array([[0.2, -0.4, 0.2], [0.2, -0.65, 0.2], [0.2, -0.15, 0.2], [0.0, -0.4, 0.0], [0.2, -0.75, 0.2]])
+    found = SignedDistanceField(leg_in_a_box(turned))(spots)
+    np.testing.assert_array_equal(found.distance < 0, [True, True, True, False, False])
+    assert found.confidence.min() > 0.5
+
+
+def test_where_rays_contradict_each_other_the_file_is_believed():
+    outer = Box((0.5, 0.6, 0.5)).mesh().subdivide().subdivide().subdivide()
+    inner = Box((0.4, 0.6, 0.4)).mesh().subdivide().subdivide().subdivide()
+    walls = [
+        trimesh.Trimesh(m.vertices, m.faces[m.triangles_center[:, 1] < 0.599], process=False) for m in (outer, inner)
+    ]
+    walls[1].apply_translation((0, 0.1, 0)).invert()  # the lining of a cup: its own rays say that it is inside out
+    cup = SignedDistanceField(trimesh.util.concatenate(walls))
+    in_the_cup, in_the_wall, in_the_floor = [0.0, 0.0, 0.0], [0.45, -0.2, 0.0], [0.0, -0.55, 0.0]
+    np.testing.assert_array_equal(
+        cup(np.array([in_the_cup, in_the_wall, in_the_floor])).distance < 0, [False, True, True]
+    )
