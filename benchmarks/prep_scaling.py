@@ -41,7 +41,7 @@ def write_list(data: Path, rows: list[dict[str, str]], file: Path) -> Path:
         table.writerow(["path", "class", "split", "id", "up"])
         for row in rows:
             path = data.resolve() / "shapes" / row["archive"] / row["member"]
-            table.writerow([path, row["class"], row["split"], row["id"], row["up"]])
+            table.writerow([path, row["class"], row["split"], f"{row['class']}-{row['id']}", row["up"]])
     return file
 
 

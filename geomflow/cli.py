@@ -25,6 +25,9 @@ Shelf = Literal["formulations", "objectives", "networks", "encoders", "datasets"
 
 DESCRIPTION = "Meshes to signed distance fields to few-step generators, and back to meshes."
 
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+"""Cores that this process may use."""
+
 SETTINGS = ("pretrained_encoder", "dataset", "encoder", "network", "formulation", "objective", "times", "optimization")
 """Settings of a run that can be given whole, an item by its name."""
 
@@ -110,7 +113,7 @@ def prep(
     /,
     *,
     resolution: int = 64,
-    workers: int = os.cpu_count() or 1,
+    workers: int = CORES,
     engine: Literal["local", "dask"] = "local",
     scheduler: str = "",
     timeout: float = 120.0,
@@ -224,17 +227,31 @@ def pack(
     _say(f"{done.shapes} shapes in {len(done.shards)} shards in {out}, listed in {out}/index.json")
 
 
-def export(dataset: tyro.conf.Positional[Path], out: tyro.conf.Positional[Path], /, *, to: str) -> None:
+def export(
+    dataset: tyro.conf.Positional[Path],
+    out: tyro.conf.Positional[Path],
+    /,
+    *,
+    to: str,
+    front: str = "",
+    folders: tuple[str, ...] = (),
+) -> None:
     """Write a dataset in another project's layout; running it again continues.
 
     Args:
         dataset: Folder made by `geomflow prep`.
         out: Folder that takes the place of that project's data.
         to: Layout: vecset, hunyuan, pointflow or unifi3d (see `geomflow list views`).
+        front: Where the front, +z in records, is taken: z, -z or x; the layout's own if not given.
+        folders: Folders of classes, such as chair=03001627, where they are not the class names.
     """
     from geomflow.prep.export import export as write_view
 
-    done = write_view(dataset, out, to)
+    if not all("=" in pair for pair in folders):
+        raise ConfigError(f"folders must be pairs such as chair=03001627, given {' '.join(folders)}")
+    named = dict(pair.split("=", 1) for pair in folders)
+    options = {"front": front, "folders": named}
+    done = write_view(dataset, out, to, **{name: value for name, value in options.items() if value})
     _say(f"{done.made} shapes written, {done.kept} kept from before, in {out}")
 
 

@@ -155,11 +155,19 @@ def read_header(content: bytes, name: str = "record") -> RecordHeader:
     Raises:
         RecordError: The bytes are too few, no shape record, or of a newer schema.
     """
+    return _header(name, metadata(content, name))
+
+
+def metadata(content: bytes, name: str) -> dict[str, str]:
+    """Return the metadata at the front of a safetensors file.
+
+    Raises:
+        RecordError: The bytes are too few, or no such file.
+    """
     try:
-        metadata = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")]).get("__metadata__")
+        return json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")]).get("__metadata__") or {}
     except (ValueError, AttributeError) as error:
         raise RecordError(f"{name}: truncated or not a safetensors file ({error})") from error
-    return _header(name, metadata)
 
 
 def save_record(record: ShapeRecord, path: str | Path) -> None:
@@ -216,3 +224,5 @@ _EMPTY: dict[str, np.ndarray] = {
     "shifts": np.zeros(3),
     "scale": np.ones(1),
 }
+for _array in _EMPTY.values():
+    _array.setflags(write=False)  # they are shared by all records that lack them

@@ -1,16 +1,21 @@
 """Folders of files on this disk or at any fsspec URL (s3://, gs://, memory://); files appear whole or not at all."""
 
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, BinaryIO, Protocol, runtime_checkable
 
+from geomflow.errors import RecordError
 from geomflow.files import PARTIAL, write_atomically
 
 Append = Callable[[str], object]
 """Adds one line to a file."""
+
+HALF = re.compile(rf"\..+\.\d+{re.escape(PARTIAL)}")
+"""Names of files that are being written."""
 
 FLUSH_SECONDS = 10.0
 """How often a remote file that grows is written anew, since remote files cannot be appended to."""
@@ -58,6 +63,8 @@ def open_folder(place: str | Path) -> Folder:
     Raises:
         ValueError: fsspec does not know the protocol, or lacks the library for it.
     """
+    if str(place).startswith("file://"):
+        return LocalFolder(Path(str(place).removeprefix("file://")))
     return RemoteFolder(str(place)) if is_url(place) else LocalFolder(Path(place))
 
 
@@ -88,17 +95,36 @@ class LocalFolder:
 
     @contextmanager
     def appending(self, name: str) -> Iterator[Append]:
-        """Give a function that adds a line to a file."""
+        """Give a function that adds a line to a file.
+
+        Raises:
+            RecordError: Another process is adding lines to it.
+        """
         path = self.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_file():
-            os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
-        with path.open("a", buffering=1) as file:
-            yield lambda line: file.write(line + "\n")
+        with path.open("a+b", buffering=0) as file:
+            _lock(file, path)
+            file.seek(0)
+            file.truncate(file.read().rfind(b"\n") + 1)
+            yield lambda line: file.write(f"{line}\n".encode())
+
+
+def _lock(file: BinaryIO, path: Path) -> None:
+    """Keep other processes from locking the file as long as it is open, where the system can do that."""
+    try:
+        import fcntl
+    except ImportError:
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise RecordError(f"{path}: another run is writing to this folder") from error
+    except OSError:  # a filesystem without locks
+        return
 
 
 class RemoteFolder:
-    """A folder of an fsspec filesystem, whose files appear when they are complete."""
+    """A folder of an fsspec filesystem; in object stores files appear when they are complete."""
 
     def __init__(self, url: str) -> None:
         import fsspec
@@ -135,7 +161,10 @@ class RemoteFolder:
     @contextmanager
     def appending(self, name: str) -> Iterator[Append]:
         """Give a function that adds a line to a file, which is written now and then and in the end."""
-        content = self.read(name) if name in self.names() else b""
+        try:
+            content = self.read(name)
+        except FileNotFoundError:
+            content = b""
         lines = [content[: content.rfind(b"\n") + 1].decode()]
         written = time.monotonic()
 
@@ -155,5 +184,5 @@ class RemoteFolder:
 def sweep(folder: Folder) -> None:
     """Remove the halves of files that a killed process left."""
     for name in folder.names():
-        if name.endswith(PARTIAL):
+        if HALF.fullmatch(name.rpartition("/")[2]):
             folder.remove(name)

@@ -25,7 +25,7 @@ BESIDE = 1e-5
 SPOTS = 8
 """Faces of an open component at which rays are cast, the largest ones."""
 
-MOST_SPOTS = 1 << 14
+MOST_SPOTS = 1 << 11
 """Faces in all at which rays are cast; of very many components each has fewer, and at least one."""
 
 TELLING = (0.5, 0.2)

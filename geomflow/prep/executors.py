@@ -1,16 +1,15 @@
 """Executors: the cores of this machine, or a Dask cluster; the same tasks give the same bytes on either."""
 
 import atexit
+import multiprocessing
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import Any
 
-from pebble import ProcessPool
-
 from geomflow.errors import GeomflowError
-from geomflow.prep.isolation import Limits, Result, Task, failure, isolated, make_pool
+from geomflow.prep.isolation import Isolation, Limits, Result, Task, failure
 
 ANSWER_SECONDS = 20
 """How long a scheduler may take to answer."""
@@ -27,20 +26,19 @@ def local(tasks: Iterable[Task], workers: int, limits: Limits) -> Generator[Resu
         workers: Number of processes.
         limits: What each task may use.
     """
-    pool = make_pool(workers, limits)
+    isolation = Isolation(workers, limits)
     threads = ThreadPoolExecutor(workers)  # each waits for one process
     try:
 
         def submit(task: Task) -> Any:
-            return threads.submit(isolated, pool, task, limits)
+            return threads.submit(isolation.run, task)
 
         def first(futures: set[Any]) -> Any:
             return wait(futures, return_when=FIRST_COMPLETED)
 
         yield from _bounded(submit, first, tasks, lambda: workers)
     finally:
-        pool.stop()
-        pool.join()
+        isolation.stop()
         threads.shutdown(cancel_futures=True)
 
 
@@ -97,11 +95,9 @@ def _done(futures: set[Any], running: dict[Any, Task]) -> Generator[Result, None
 def _client(workers: int, scheduler: str) -> Iterator[Any]:
     """Give a client of the cluster at an address, or of one made here for as long as it is needed."""
     try:
-        import dask.config
         import distributed
     except ImportError as error:
         raise GeomflowError("the Dask engine needs dask and distributed: pip install 'geomflow[dask]'") from error
-    dask.config.set({"distributed.worker.daemon": False})  # workers must be able to start processes
     if not scheduler:
         options: dict[str, Any] = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": None}
         cluster: Any = distributed.LocalCluster(**options)
@@ -118,19 +114,23 @@ def _client(workers: int, scheduler: str) -> Iterator[Any]:
 
 def _in_worker(task: Task, limits: Limits) -> Result:
     """Do a task in the pool of this Dask worker."""
-    return isolated(_pool_of_worker(limits), task, limits)
+    return _isolation_of_worker(limits).run(task)
 
 
-def _pool_of_worker(limits: Limits) -> ProcessPool:
-    """The pool of this Dask worker, with a process for each of its threads."""
+def _isolation_of_worker(limits: Limits) -> Isolation:
+    """The processes of this Dask worker, one for each of its threads.
+
+    Dask starts workers as daemons, which multiprocessing forbids to have children; so this one ceases to be one.
+    """
     import distributed
 
-    with _POOLS_LOCK:
-        if limits not in _POOLS:
-            _POOLS[limits] = make_pool(distributed.get_worker().state.nthreads, limits)
-            atexit.register(_POOLS[limits].stop)
-        return _POOLS[limits]
+    with _LOCK:
+        if limits not in _ISOLATIONS:
+            multiprocessing.current_process()._config["daemon"] = False  # type: ignore[attr-defined]
+            _ISOLATIONS[limits] = Isolation(distributed.get_worker().state.nthreads, limits)
+            atexit.register(_ISOLATIONS[limits].stop)
+        return _ISOLATIONS[limits]
 
 
-_POOLS: dict[Limits, ProcessPool] = {}
-_POOLS_LOCK = threading.Lock()
+_ISOLATIONS: dict[Limits, Isolation] = {}
+_LOCK = threading.Lock()

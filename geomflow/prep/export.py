@@ -72,24 +72,31 @@ def export(dataset: str | Path, out: str | Path, to: str, progress: bool = True,
     dataset, out = Path(dataset), Path(out)
     view = shelves.load("views", to, **options)
     entries = done_entries(dataset)
-    _stamp(out, to, view)
+    lists = view.lists(entries)
+    _stamp(out, to, view, {*lists, *(path for entry in entries for path in view.paths(entry))})
     todo = [entry for entry in entries if not _is_done(dataset, out, view, entry)]
     for entry in tqdm(todo, desc=f"export to {to}", unit="shape", disable=not progress):
         _write(out, view.files(_load(dataset / entry.file, view, to)))
-    lists = view.lists(entries)
     _write(out, lists)
     return ExportSummary(len(todo), len(entries) - len(todo), sorted(lists))
 
 
-def _stamp(out: Path, to: str, view: Any) -> None:
-    """Note what the folder is for, and refuse one that is for something else."""
-    stamp = json.dumps({"layout": to, "options": asdict(view)}, sort_keys=True) + "\n"
+def _stamp(out: Path, to: str, view: Any, wanted: set[str]) -> None:
+    """Note what the folder is for and which files it will hold, and remove those of shapes that are no longer meant.
+
+    A loader that takes all files of a split's folder would find a shape in two splits otherwise.
+    """
+    purpose = json.loads(json.dumps({"layout": to, "options": asdict(view)}))
     file = out / STAMP
-    if file.is_file() and file.read_text() != stamp:
+    before = json.loads(file.read_text()) if file.is_file() else {**purpose, "files": []}
+    if {**before, "files": []} != {**purpose, "files": []}:
+        found = {name: value for name, value in before.items() if name != "files"}
         raise RecordError(
-            f"{out}: holds an export {file.read_text().strip()}, wanted {stamp.strip()}; use another folder"
+            f"{out}: holds an export {json.dumps(found)}, wanted {json.dumps(purpose)}; use another folder"
         )
-    write_atomically(file, stamp.encode())
+    for path in set(before["files"]) - wanted:
+        (out / path).unlink(missing_ok=True)
+    write_atomically(file, (json.dumps({**purpose, "files": sorted(wanted)}, sort_keys=True, indent=0) + "\n").encode())
 
 
 def _is_done(dataset: Path, out: Path, view: View, entry: Entry) -> bool:

@@ -24,7 +24,7 @@ from geomflow.prep.sources import Source, local_file
 from geomflow.records import RecordHeader, ShapeRecord
 from geomflow.version import __version__
 
-DECIDING_LIBRARIES = ("numpy", "trimesh", "warp-lang")
+DECIDING_LIBRARIES = ("numpy", "safetensors", "scipy", "trimesh", "warp-lang")
 
 
 def make_record(source: Source, recipe: Recipe, device: str = "cpu") -> ShapeRecord:
@@ -40,8 +40,7 @@ def make_record(source: Source, recipe: Recipe, device: str = "cpu") -> ShapeRec
     """
     with local_file(source.path) as file:
         digest = _digest(source, file)
-        seed = int(digest[:8], 16) + recipe.seed
-        arrays, facts = _made(file, source, recipe, seed, device)
+        arrays, facts = _made(file, source, recipe, int(digest[:8], 16), device)
     header = RecordHeader(
         id=source.id,
         source=Path(source.path).name,
@@ -55,7 +54,7 @@ def make_record(source: Source, recipe: Recipe, device: str = "cpu") -> ShapeRec
         recipe=asdict(recipe),
         recipe_hash=recipe.hash,
         frame=recipe.frame,
-        versions={"geomflow": __version__, **{name: version(name) for name in DECIDING_LIBRARIES}},
+        versions={"geomflow": __version__, "device": device, **{name: version(name) for name in DECIDING_LIBRARIES}},
         **facts,
     )
     return ShapeRecord(header=header, **arrays)
@@ -66,9 +65,10 @@ def sample(mesh: trimesh.Trimesh, recipe: Recipe, seed: int, device: str = "cpu"
     unit, frame = normalize(mesh, recipe.frame, recipe.margin)
     field = SignedDistanceField(unit, recipe.internal_walls, device)
     boundary = unit if recipe.internal_walls else field.boundary()
-    rng = np.random.default_rng(seed)
-    surface = sample_surface(boundary, recipe.surface_points, seed)
-    near = _near(sample_surface(boundary, recipe.near_points, seed + 1).points, recipe.near_sigma, rng)
+    seeds = [int(word) for word in np.random.SeedSequence([seed, recipe.seed]).generate_state(4)]
+    rng = np.random.default_rng(seeds[0])
+    surface = sample_surface(boundary, recipe.surface_points, seeds[1])
+    near = _near(sample_surface(boundary, recipe.near_points, seeds[2]).points, recipe.near_sigma, rng)
     volume = rng.uniform(-1, 1, (recipe.volume_points, 3)).astype(np.float32)
     distance, confidence = field(np.concatenate([near, volume]))  # at once, so that they share what is found
     near_sdf, vol_sdf = np.split(distance, [len(near)])
@@ -88,7 +88,7 @@ def sample(mesh: trimesh.Trimesh, recipe: Recipe, seed: int, device: str = "cpu"
         "scale": np.array([frame.scale]),
     }
     if recipe.sharp_points:
-        sharp = sample_sharp_edges(boundary, recipe.sharp_points, seed + 2)
+        sharp = sample_sharp_edges(boundary, recipe.sharp_points, seeds[3])
         arrays |= {"sharp_points": sharp.points.astype(np.float32), "sharp_normals": sharp.normals.astype(np.float32)}
     if recipe.resolution:
         arrays["sdf_grid"] = sdf_grid(field, recipe.resolution, recipe.band).values.astype(np.float16)
@@ -98,7 +98,7 @@ def sample(mesh: trimesh.Trimesh, recipe: Recipe, seed: int, device: str = "cpu"
 def sample_cloud(points: Shaped[np.ndarray, "n 3"], recipe: Recipe, seed: int) -> dict[str, np.ndarray]:
     """Return the arrays of a record of points: as many of them as surface points are wanted, in random order."""
     frame = similarity_of(points, recipe.frame, recipe.margin)
-    chosen = np.random.default_rng(seed).permutation(len(points))[: recipe.surface_points]
+    chosen = np.random.default_rng([seed, recipe.seed]).permutation(len(points))[: recipe.surface_points]
     none, nowhere = np.zeros((0, 3), dtype=np.float32), np.zeros(0, dtype=np.float32)
     return {
         "surface_points": frame.apply(points[chosen]).astype(np.float32),
@@ -136,7 +136,7 @@ def _made(
         points = _upright(np.asarray(found.vertices), source.up, source.yaw)
         return sample_cloud(points, recipe, seed), {"sign_method": "none", "quality": {"points": len(points)}}
     arrays = sample(upright(found, source.up, source.yaw), recipe, seed, device)
-    inside = round(float((arrays["vol_sdf"] < 0).mean()), 4) if recipe.volume_points else None
+    inside = round(float((arrays["vol_sdf"] < 0).mean()), 6) if recipe.volume_points else None
     quality = {**examine(found), "doubt": doubt(arrays["near_confidence"]), "inside": inside}
     if not recipe.rig:
         return arrays, {"quality": quality}
@@ -157,8 +157,11 @@ def _rigged(rig: Rig, source: Source, arrays: dict[str, np.ndarray]) -> dict[str
 
 def _digest(source: Source, file: Path) -> str:
     """Hash of a file, if it is the one that is wanted; a missing file is the reader's to name."""
-    digest = hashlib.sha256(file.read_bytes() if file.is_file() else b"").hexdigest()
-    if source.sha256 and file.is_file() and digest != source.sha256.lower():
+    if not file.is_file():
+        return "0" * 64
+    with file.open("rb") as content:
+        digest = hashlib.file_digest(content, "sha256").hexdigest()
+    if source.sha256 and digest != source.sha256.lower():
         raise MeshChanged(f"{source.path}: wanted sha256 {source.sha256}, found {digest}")
     return digest
 

@@ -16,7 +16,7 @@ from geomflow.errors import RecordError
 from geomflow.files import write_atomically
 from geomflow.prep._entries import done_entries
 from geomflow.prep.manifest import Entry
-from geomflow.records import load_record
+from geomflow.records import KEY, load_record, metadata
 
 INDEX = "index.json"
 FORMAT = 1
@@ -154,8 +154,7 @@ def _add(archive: tarfile.TarFile, file: Path, shape_id: str) -> None:
 
 def _header(content: bytes) -> bytes:
     """The record's header, from the metadata at the front of a safetensors file."""
-    length = int.from_bytes(content[:8], "little")
-    return json.loads(content[8 : 8 + length])["__metadata__"]["geomflow_record"].encode()
+    return metadata(content, "record")[KEY].encode()
 
 
 def _index(shards: list[Shard]) -> bytes:

@@ -4,6 +4,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 
+from geomflow.errors import ConfigError
 from geomflow.geometry.frame import Frame
 
 
@@ -40,6 +41,25 @@ class Recipe:
     clouds: bool = False
     rig: bool = False
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what no mesh could be prepared with.
+
+        Raises:
+            ConfigError: An option is out of its range.
+        """
+        counts = (self.surface_points, self.volume_points, self.near_points, self.sharp_points, self.seed)
+        rules = {
+            f"frame must be box or sphere, not {self.frame!r}": self.frame in ("box", "sphere"),
+            f"margin must be in (0, 1], not {self.margin}": 0 < self.margin <= 1,
+            f"resolution must be 0 or at least 2, not {self.resolution}": self.resolution == 0 or self.resolution >= 2,
+            f"band must be positive, not {self.band}": self.band > 0,
+            f"numbers of points and the seed must be at least 0, not {min(counts)}": min(counts) >= 0,
+            f"near_sigma must be positive numbers, not {self.near_sigma}": min(self.near_sigma, default=0) > 0,
+        }
+        for complaint, fulfilled in rules.items():
+            if not fulfilled:
+                raise ConfigError(complaint)
 
     @property
     def hash(self) -> str:

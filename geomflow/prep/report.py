@@ -10,6 +10,7 @@ import numpy as np
 import trimesh
 from PIL import Image
 
+from geomflow.errors import RecordError
 from geomflow.prep.manifest import Entry
 from geomflow.records import parse_record
 from geomflow.storage import Folder
@@ -24,6 +25,9 @@ LISTED = 200
 
 SIZE = 140
 """Pixels per side of a picture."""
+
+MOST_FACES = 200_000
+"""Faces up to which a shape is drawn."""
 
 STYLE = (
     "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}"
@@ -77,7 +81,12 @@ def _worst(done: list[Entry]) -> list[Entry]:
 
 
 def _figure(folder: Folder, entry: Entry) -> str:
-    record = parse_record(folder.read(entry.file), entry.file)
+    try:
+        record = parse_record(folder.read(entry.file), entry.file)
+    except (OSError, RecordError):
+        return ""
+    if len(record.faces) > MOST_FACES:
+        return ""
     mesh = trimesh.Trimesh(record.vertices.astype(np.float64), record.faces, process=False)
     picture = io.BytesIO()
     Image.fromarray(render(mesh, SIZE)).save(picture, "PNG")

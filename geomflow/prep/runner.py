@@ -34,12 +34,12 @@ class Plan:
     """What a run will do.
 
     Attributes:
-        todo: Meshes to make records of.
+        todo: Meshes to make records of, with their fingerprints.
         kept: Meshes whose records are there.
         quarantined: Entries of meshes that failed before and have not changed since.
     """
 
-    todo: list[Source]
+    todo: list[tuple[Source, str]]
     kept: list[Source]
     quarantined: dict[str, Entry]
 
@@ -104,12 +104,11 @@ def prepare(
         RecordError: There is no mesh to prepare.
         ValueError: Less than one worker, or a time-out or memory that is not positive, or an unknown engine.
     """
-    _check(workers, timeout, memory, engine)
+    _check(workers, timeout, memory, engine, scheduler)
     recipe, folder, limits = recipe or Recipe(), open_folder(out), Limits(timeout, memory)
     plan = make_plan(source, out, recipe, resume, retry)
-    sweep(folder)
     place = str(out if is_url(out) else Path(out).absolute())  # workers may stand elsewhere
-    tasks = (Task(item, recipe, place, device, make) for item in plan.todo)
+    tasks = (Task(item, recipe, place, made_from, device, make) for item, made_from in plan.todo)
     execute = executors.local if engine == "local" else functools.partial(executors.dask, scheduler=scheduler)
     with contextlib.closing(execute(tasks, workers, limits)) as results:
         failed = _collect(results, folder, len(plan.todo), progress)
@@ -137,15 +136,15 @@ def make_plan(source: str | Path, out: str | Path, recipe: Recipe, resume: bool 
     known = manifest.read(out) if resume and manifest.NAME in names else {}
     plan = Plan([], [], {})
     for item in find_sources(source, recipe.clouds):
-        entry = known.get(item.id)
-        if entry is None or (entry.recipe_hash, entry.made_from) != (recipe.hash, item.fingerprint()):
-            plan.todo.append(item)
+        entry, made_from = known.get(item.id), item.fingerprint()
+        if entry is None or (entry.recipe_hash, entry.made_from) != (recipe.hash, made_from):
+            plan.todo.append((item, made_from))
         elif entry.file in names:
             plan.kept.append(item)
         elif entry.status == "failed" and not retry:
             plan.quarantined[item.id] = entry
         else:
-            plan.todo.append(item)
+            plan.todo.append((item, made_from))
     return plan
 
 
@@ -154,20 +153,23 @@ def reasons(summary: PrepSummary) -> dict[str, int]:
     return dict(Counter(reason.split(":")[0] for reason in summary.reasons.values()).most_common())
 
 
-def _check(workers: int, timeout: float, memory: float, engine: str) -> None:
+def _check(workers: int, timeout: float, memory: float, engine: str, scheduler: str) -> None:
     if workers < 1 or timeout <= 0 or memory <= 0:
         raise ValueError(
             f"workers must be at least 1, timeout and memory positive, given {workers}, {timeout} and {memory}"
         )
     if engine not in ("local", "dask"):
         raise ValueError(f"engine must be local or dask, not {engine!r}")
+    if scheduler and engine != "dask":
+        raise ValueError(f"scheduler needs engine dask, given {scheduler} and engine {engine}")
 
 
 def _collect(results: Iterator[Result], folder: Folder, total: int, progress: bool) -> dict[str, Entry]:
     """Note results as they come; returns the failures by id."""
     failed: dict[str, Entry] = {}
     bar = tqdm(results, total=total, desc="prep", unit="mesh", disable=not progress)
-    with manifest.appending(folder) as append:
+    with manifest.appending(folder) as append:  # nobody else does that now
+        sweep(folder)
         for entry, content in bar:
             if content is not None:
                 folder.write(entry.file, content)

@@ -1,6 +1,7 @@
 """Sources: where the meshes of a dataset are - a folder (or its URL), a zip archive, or a CSV that names files."""
 
 import csv
+import functools
 import hashlib
 import tempfile
 import zipfile
@@ -20,6 +21,7 @@ SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "
 
 
 FOREIGN = (
+    ".zip",
     ".3ds",
     ".3mf",
     ".ac",
@@ -75,7 +77,7 @@ def find_sources(path: str | Path, clouds: bool = False) -> list[Source]:
 
     Folders and zips may be laid out as `class/split/file`, `class/file` or plain, and folders may hold zips. A CSV has
     the columns `path`, `class`, `split` (and optionally `id`, `up`, `yaw`, `license`, `creator`, `sha256`); its paths
-    are relative to its own folder. Ids are made of class and file name, or of the whole path for meshes that would
+    are relative to its own folder. Ids are made of folders and file name, or of the whole path for meshes that would
     share one. Files in foreign formats are listed, too, so that nobody misses them: they will fail.
 
     Args:
@@ -114,14 +116,21 @@ def local_file(path: str) -> Iterator[Path]:
         yield Path(path)
         return
     member = Path(path).relative_to(archive).as_posix()
-    with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(archive) as file:
-        if member not in file.namelist():
+    file = _opened(archive, archive.stat().st_mtime_ns)
+    with tempfile.TemporaryDirectory() as folder:
+        if member not in file.NameToInfo:
             raise MeshMissing(f"{archive}: no member {member}")
         parent = PurePosixPath(member).parent
         for name in file.namelist() if member.lower().endswith(".gltf") else ():
             if name.lower().endswith(".bin") and PurePosixPath(name).is_relative_to(parent):
                 file.extract(name, folder)
         yield Path(file.extract(member, folder))
+
+
+@functools.lru_cache(maxsize=2)
+def _opened(archive: Path, changed: int) -> zipfile.ZipFile:
+    """An archive, whose list of members is read once as long as it does not change."""
+    return zipfile.ZipFile(archive)
 
 
 def _fetched(url: str, folder: Path) -> Path:
@@ -154,8 +163,21 @@ def _names(place: str, suffix: str) -> list[str]:
     if not (is_url(place) or Path(place).is_dir()):
         raise RecordError(f"{place}: wanted a folder, a .zip or a .csv of meshes, found none of them")
     names = sorted(open_folder(place).names())
-    archives = [name for name in names if name.lower().endswith(".zip") and not is_url(place)]
-    return [*names, *(f"{name}/{member}" for name in archives for member in _members(Path(place, name)))]
+    if is_url(place):
+        return names
+    return [inner for name in names for inner in (_within(Path(place), name) if _is_zip(name) else (name,))]
+
+
+def _is_zip(name: str) -> bool:
+    return name.lower().endswith(".zip")
+
+
+def _within(folder: Path, name: str) -> list[str]:
+    """Members of an archive in a folder; a damaged one itself, so that it fails by its name and the rest does not."""
+    try:
+        return [f"{name}/{member}" for member in _members(folder / name)]
+    except RecordError:
+        return [name]
 
 
 def _archive_of(path: str) -> Path | None:
@@ -178,15 +200,21 @@ def _is_mesh(name: str, suffixes: tuple[str, ...]) -> bool:
 
 
 def _from_layout(name: str, path: str) -> Source:
-    *folders, file = (part for part in PurePosixPath(name).parts if not part.lower().endswith(".zip"))
-    splits = [SPLITS[part] for part in folders if part in SPLITS]
-    classes = [part for part in folders if part not in SPLITS]
+    *folders, file = PurePosixPath(name).parts
+    folders = [part for part in folders if not _is_zip(part)]
+    splits = [_split(part) for part in folders if part.lower() in SPLITS]
+    classes = [part for part in folders if part.lower() not in SPLITS]
     stem = "-".join([*classes, PurePosixPath(file).stem])
     return Source(stem, path, classes[-1] if classes else "", splits[-1] if splits else "train")
 
 
+def _split(name: str) -> str:
+    """The split that a name means."""
+    return SPLITS.get(name.lower(), name)
+
+
 def _from_csv(path: Path) -> list[Source]:
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file))
     missing = {"path", "class", "split"} - set(rows[0] if rows else ())
     if missing:
@@ -201,12 +229,14 @@ def _from_row(table: Path, line: int, row: dict[str, str | None]) -> Source:
     file, class_name, yaw = row["path"], row["class"] or "", row.get("yaw") or "0"
     if not file:
         raise RecordError(f"{table}, line {line}: wanted a path, found none")
-    if not yaw.lstrip("+-").replace(".", "", 1).isdigit():
-        raise RecordError(f"{table}, line {line}: yaw must be a number of degrees, not {yaw!r}")
+    try:
+        degrees = float(yaw)
+    except ValueError as error:
+        raise RecordError(f"{table}, line {line}: yaw must be a number of degrees, not {yaw!r}") from error
     name = row.get("id") or "-".join(filter(None, [class_name, PurePosixPath(file).stem]))
     path, up = file if is_url(file) else str(table.parent / file), row.get("up") or "y"
     terms = {key: row.get(key) or "" for key in ("license", "creator", "sha256")}
-    return Source(name, path, class_name, row["split"] or "train", up, float(yaw), **terms)
+    return Source(name, path, class_name, _split(row["split"] or "train"), up, degrees, **terms)
 
 
 def _told_apart(root: str, sources: list[Source]) -> list[Source]:

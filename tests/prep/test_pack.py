@@ -89,13 +89,10 @@ def test_webdataset_reads_them(dataset, tmp_path):
 
 
 def test_a_record_from_a_shard_is_the_record(dataset, tmp_path):
-    parse_record = getattr(records, "parse_record", None)
-    if parse_record is None:
-        pytest.skip("geomflow.records has no parse_record")
     pack(dataset, tmp_path, progress=False)
     entry = manifest.read(dataset)["cube-d"]
     one = records.load_record(dataset / entry.file)
-    other = parse_record(members(tmp_path / "train-000000.tar")["cube-d.safetensors"], "cube-d")
+    other = records.parse_record(members(tmp_path / "train-000000.tar")["cube-d.safetensors"], "cube-d")
     assert one.header == other.header
     assert one.arrays().keys() == other.arrays().keys()
     for name, array in one.arrays().items():

