@@ -240,7 +240,7 @@ def main() -> None:
     text = "\n".join([METHOD.format(**vars(options)), *report(choose(options.data, options.meshes), options)]) + "\n"
     if options.out:
         options.out.mkdir(parents=True, exist_ok=True)
-        command = "    python -m benchmarks.prep_peers --data DATA --out docs/results\n"
+        command = f"    python -m benchmarks.prep_peers --data DATA --rounds {options.rounds} --out docs/results\n"
         (options.out / "prep_peers.md").write_text(f"# Preprocessing beside other libraries\n\n{command}\n{text}")
 
 

@@ -3,6 +3,7 @@
 import csv
 import functools
 import hashlib
+import os
 import tempfile
 import zipfile
 from collections import Counter
@@ -116,7 +117,7 @@ def local_file(path: str) -> Iterator[Path]:
         yield Path(path)
         return
     member = Path(path).relative_to(archive).as_posix()
-    file = _opened(archive, archive.stat().st_mtime_ns)
+    file = _opened(archive, archive.stat().st_mtime_ns, os.getpid())
     with tempfile.TemporaryDirectory() as folder:
         if member not in file.NameToInfo:
             raise MeshMissing(f"{archive}: no member {member}")
@@ -128,8 +129,8 @@ def local_file(path: str) -> Iterator[Path]:
 
 
 @functools.lru_cache(maxsize=2)
-def _opened(archive: Path, changed: int) -> zipfile.ZipFile:
-    """An archive, whose list of members is read once as long as it does not change."""
+def _opened(archive: Path, changed: int, process: int) -> zipfile.ZipFile:
+    """An archive, whose members are listed once as long as it does not change; forks must not share its position."""
     return zipfile.ZipFile(archive)
 
 
