@@ -133,7 +133,7 @@ class Stopped:
 
 
 def test_training_lowers_the_loss_of_an_autoencoder(data, tmp_path):
-    longer = replace(AUTOENCODER, optimization=replace(QUICK, steps=250, learning_rate=3e-3, batch_size=4))
+    longer = replace(AUTOENCODER, optimization=replace(QUICK, steps=400, learning_rate=3e-3, batch_size=4))
     out = train(longer, data, tmp_path / "run", progress=False)
     errors = [json.loads(line)["error"] for line in (out / "log.jsonl").open()]
     assert sum(errors[-5:]) < 0.7 * sum(errors[:5])
