@@ -5,7 +5,6 @@ import csv
 import functools
 import gzip
 import sys
-import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from geomflow.errors import GeomflowError, RecordError
+from geomflow.prep.sources import archive_of, members_of
 
 COLUMNS: tuple[str, ...] = ("id", "path", "class", "split", "up", "yaw", "license", "creator", "sha256")
 SHOWN = 3
@@ -136,7 +136,7 @@ def counts(items: list[Item]) -> Counter[tuple[str, str]]:
 
 def present(items: list[Item]) -> list[Item]:
     """Return the items whose file, or whose member of a zip archive, is there."""
-    members = functools.cache(_members)
+    members = functools.cache(lambda archive: frozenset(members_of(archive)))
     return [item for item in items if _is_there(item.path, members)]
 
 
@@ -233,14 +233,5 @@ def check_known(what: str, chosen: Iterable[str], known: Iterable[str]) -> None:
 
 
 def _is_there(path: str, members: Callable[[Path], frozenset[str]]) -> bool:
-    file = Path(path)
-    archive = next((parent for parent in file.parents if parent.suffix.lower() == ".zip" and parent.is_file()), None)
+    file, archive = Path(path), archive_of(path)
     return file.is_file() if archive is None else file.relative_to(archive).as_posix() in members(archive)
-
-
-def _members(archive: Path) -> frozenset[str]:
-    try:
-        with zipfile.ZipFile(archive) as file:
-            return frozenset(file.namelist())
-    except zipfile.BadZipFile as error:
-        raise RecordError(f"{archive}: damaged, or not a zip archive ({error})") from error

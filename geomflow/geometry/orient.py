@@ -3,7 +3,7 @@
 Faces that share a manifold edge are made to agree. What is closed is turned by the sign of its volume. What is open is
 turned by the parity of rays cast from both of its sides (after Takayama et al., A Simple Method for Correcting Facet
 Orientations in Polygon Meshes Based on Ray Casting, JCGT 2014): rays from the outside cross a surface an even number
-of times. Where rays do not tell, as beside a lone sheet, a bowl opens inward and the rest stays as the file has it.
+of times. Where rays do not tell, a bowl opens inward, and what is flat is a lone sheet, which encloses nothing.
 """
 
 from typing import NamedTuple
@@ -14,6 +14,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from geomflow.geometry.bvh import Bvh
+from geomflow.geometry.weld import weld
 from geomflow.geometry.winding import winding_number
 
 STEP = 1e-3
@@ -64,8 +65,7 @@ def orient(mesh: trimesh.Trimesh) -> Oriented:
     Args:
         mesh: Any triangle soup; it is not changed.
     """
-    welded = trimesh.Trimesh(np.array(mesh.vertices), np.array(mesh.faces), process=False)
-    welded.merge_vertices(merge_tex=True, merge_norm=True)
+    welded = weld(mesh)
     vertices, faces = np.asarray(welded.vertices), _once(np.asarray(welded.faces))
     adjacency = _adjacency(faces)
     component, flip = _coherent(len(faces), adjacency)

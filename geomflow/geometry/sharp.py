@@ -4,6 +4,7 @@ import numpy as np
 import trimesh
 
 from geomflow.geometry.surface import SurfaceSamples
+from geomflow.geometry.weld import weld
 
 SHARP_ANGLE = np.radians(20)
 """Least angle between the normals of two faces whose common edge is sharp."""
@@ -22,8 +23,7 @@ def sample_sharp_edges(mesh: trimesh.Trimesh, count: int, seed: int = 0) -> Surf
     """
     if count < 0:
         raise ValueError(f"count must be at least 0, not {count}")
-    welded = trimesh.Trimesh(np.array(mesh.vertices), np.array(mesh.faces), process=False)
-    welded.merge_vertices(merge_tex=True, merge_norm=True)
+    welded = weld(mesh)
     sharp = welded.face_adjacency_angles > SHARP_ANGLE
     ends = np.asarray(welded.vertices)[welded.face_adjacency_edges[sharp]]
     length = np.linalg.norm(ends[:, 1] - ends[:, 0], axis=1)

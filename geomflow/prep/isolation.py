@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import TimeoutError
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -57,7 +57,7 @@ class Task:
     out: str
     made_from: str
     device: str = "auto"
-    make: Make = field(default=make_record)
+    make: Make = make_record
 
 
 class Result(NamedTuple):

@@ -26,7 +26,7 @@ class Entry:
         seconds: Time it took.
         file: Record's path relative to the dataset folder, empty if there is none.
         error: Reason of a failure.
-        made_from: Fingerprint of the mesh file's place, size and time and of what is said about it, to notice changes.
+        made_from: Fingerprint of the mesh file's name, size and time and of what is said about it, to notice changes.
         sha256: Hash of the mesh file.
         flags: What is doubtful about the mesh, see `geomflow.prep.quality`.
         doubt: Share of the points near the surface whose sign is not trusted.

@@ -7,6 +7,7 @@ import trimesh
 from jaxtyping import Float
 
 from geomflow.geometry.frame import normalize
+from geomflow.geometry.weld import weld
 
 DOUBTED = 0.5
 """Confidence under which a sign is not trusted."""
@@ -23,8 +24,7 @@ def examine(mesh: trimesh.Trimesh) -> dict[str, Any]:
 
     `open` and `nonmanifold` are shares of the edges: with one face, and with more than two.
     """
-    welded = normalize(mesh).mesh
-    welded.merge_vertices(merge_tex=True, merge_norm=True)
+    welded = weld(normalize(mesh).mesh)
     faces_of_edge = np.unique(welded.edges_sorted, axis=0, return_counts=True)[1]
     return {
         "faces": len(mesh.faces),

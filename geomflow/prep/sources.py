@@ -108,7 +108,7 @@ def local_file(path: str) -> Iterator[Path]:
     Raises:
         MeshMissing: The archive has no such member.
     """
-    archive = _archive_of(path)
+    archive = archive_of(path)
     if is_url(path):
         with tempfile.TemporaryDirectory() as folder:
             yield _fetched(path, Path(folder))
@@ -152,7 +152,7 @@ def _state_of(path: str) -> str:
 
         system, name = fsspec.core.url_to_fs(path)
         return str(system.ukey(name)) if system.exists(name) else ""
-    file = _archive_of(path) or Path(path)
+    file = archive_of(path) or Path(path)
     stat = file.stat() if file.is_file() else None
     return repr(stat and (stat.st_size, stat.st_mtime_ns))
 
@@ -160,7 +160,7 @@ def _state_of(path: str) -> str:
 def _names(place: str, suffix: str) -> list[str]:
     """Files of an archive, or of a folder and the archives in it, relative to it."""
     if suffix == ".zip" and Path(place).is_file():
-        return _members(Path(place))
+        return members_of(Path(place))
     if not (is_url(place) or Path(place).is_dir()):
         raise RecordError(f"{place}: wanted a folder, a .zip or a .csv of meshes, found none of them")
     names = sorted(open_folder(place).names())
@@ -176,17 +176,22 @@ def _is_zip(name: str) -> bool:
 def _within(folder: Path, name: str) -> list[str]:
     """Members of an archive in a folder; a damaged one itself, so that it fails by its name and the rest does not."""
     try:
-        return [f"{name}/{member}" for member in _members(folder / name)]
+        return [f"{name}/{member}" for member in members_of(folder / name)]
     except RecordError:
         return [name]
 
 
-def _archive_of(path: str) -> Path | None:
-    """The zip archive that a source's path leads into, if it does."""
+def archive_of(path: str) -> Path | None:
+    """Return the zip archive that a source's path leads into, None if it leads into none."""
     return next((parent for parent in Path(path).parents if parent.suffix.lower() == ".zip" and parent.is_file()), None)
 
 
-def _members(path: Path) -> list[str]:
+def members_of(path: Path) -> list[str]:
+    """Return the names of an archive's members.
+
+    Raises:
+        RecordError: It is damaged, or no zip archive.
+    """
     try:
         with zipfile.ZipFile(path) as file:
             return file.namelist()
