@@ -18,10 +18,10 @@ def done_entries(dataset: Path, splits: Sequence[str] | None = None) -> list[Ent
     Raises:
         RecordError: No dataset, no record in it or in a split, or a split with records of different recipes.
     """
-    done = [entry for entry in manifest.read(dataset).values() if entry.status == "done"]
-    if not done:
+    entries = manifest.read(dataset)
+    present = sorted({entry.split for entry in entries.values() if entry.status == "done"})
+    if not present:
         raise RecordError(f"{dataset}: no records in it; make some with `geomflow prep`")
-    wanted = sorted({entry.split for entry in done}) if splits is None else list(splits)
-    for split in wanted:
-        manifest.record_files(dataset, split)
-    return sorted((entry for entry in done if entry.split in wanted), key=lambda entry: entry.id)
+    wanted = dict.fromkeys(present if splits is None else splits)
+    chosen = [entry for split in wanted for entry in manifest.of_split(dataset, entries, split)]
+    return sorted(chosen, key=lambda entry: entry.id)

@@ -78,18 +78,32 @@ def record_files(folder: str | Path, split: str) -> list[Path]:
         RecordError: The folder is no dataset, the split has no record, or its records are of different recipes.
     """
     folder = Path(folder)
-    done = [entry for entry in read(folder).values() if entry.status == "done"]
-    chosen = sorted((entry.id, folder / entry.file) for entry in done if entry.split == split)
+    return [folder / entry.file for entry in of_split(folder, read(folder), split)]
+
+
+def of_split(folder: Path, entries: dict[str, Entry], split: str) -> list[Entry]:
+    """Return the entries of a split's records in the order of their ids.
+
+    Args:
+        folder: What messages name.
+        entries: The folder's manifest.
+        split: Name of the split.
+
+    Raises:
+        RecordError: The split has no record, or its records are of different recipes.
+    """
+    done = [entry for entry in entries.values() if entry.status == "done"]
+    chosen = sorted((entry for entry in done if entry.split == split), key=lambda entry: entry.id)
     if not chosen:
         splits = sorted({entry.split for entry in done})
         raise RecordError(
             f"{folder}: no shape in split {split!r}; there are {', '.join(splits) or 'no records at all'}"
         )
-    if len({entry.recipe_hash for entry in done if entry.split == split}) > 1:
+    if len({entry.recipe_hash for entry in chosen}) > 1:
         raise RecordError(
             f"{folder}: split {split!r} mixes records of different recipes; run `geomflow prep` to its end"
         )
-    return [file for _, file in chosen]
+    return chosen
 
 
 def _parsed(place: str | Path, number: int, line: str) -> Entry:
