@@ -21,7 +21,7 @@ logger = logging.getLogger("geomflow")
 BACKENDS = ("reference", "kdtree", "warp")
 VARIABLE = "GEOMFLOW_OPS"
 
-CROSSOVER = {"knn": 2**12, "ball": 2**16, "farthest": 2**13, "closest_face": 2**7}
+CROSSOVER = {"knn": 2**12, "ball": 2**16, "farthest": 2**13, "closest_face": 2**7, "assignment": 2**14}
 """Pairs of points (in all clouds together) up to which torch's brute force on the CPU beats building a tree."""
 
 

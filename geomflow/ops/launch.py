@@ -17,15 +17,22 @@ CHUNK = 256
 
 def vectors(points: Tensor) -> Any:
     """Return float32 points (..., 3) as a Warp array of vectors that shares their memory."""
-    return wp.from_torch(points.contiguous(), dtype=wp.vec3, requires_grad=False)
+    return array(points, wp.vec3)
 
 
-def array(values: Tensor) -> Any:
-    """Return a tensor as a Warp array that shares its memory."""
-    return wp.from_torch(values.contiguous(), requires_grad=False)
+def array(values: Tensor, dtype: Any = None) -> Any:
+    """Return a tensor as a Warp array that shares its memory; its last axis as vectors if `dtype` is one of those."""
+    return wp.from_torch(values.contiguous(), dtype=dtype, requires_grad=False)
 
 
-def launch(kernel: Any, rows: int, inputs: list[Any], device: torch.device, block: int | None = None) -> None:
+def launch(
+    kernel: Any,
+    rows: int,
+    inputs: list[Any],
+    device: torch.device,
+    block: int | None = None,
+    fewest: int = CHUNK,
+) -> None:
     """Launch a kernel over rows; its first argument is the row that its thread 0 works on.
 
     A Warp launch on the CPU is one thread and lets go of Python's lock, so the rows are cut into chunks for a pool of
@@ -38,10 +45,11 @@ def launch(kernel: Any, rows: int, inputs: list[Any], device: torch.device, bloc
         inputs: Warp arrays and numbers.
         device: The tensors' device.
         block: Threads of each block, for kernels that ask for their block and lane.
+        fewest: Rows that are worth a launch of their own on the CPU.
     """
     start = functools.partial(_start, kernel, inputs=inputs, device=device, block=block)
     threads = 1 if device.type == "cuda" or wp.config.enable_cpu_blocks else torch.get_num_threads()
-    step = max(1 if block else CHUNK, math.ceil(rows / (4 * threads)))
+    step = max(1 if block else fewest, math.ceil(rows / (4 * threads)))
     if threads == 1 or step >= rows:
         return start(0, rows)
     kernel.module.load(wp.get_device("cpu"), 1)

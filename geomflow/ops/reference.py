@@ -12,10 +12,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from geomflow.ops._closest import closest_face_reference as closest_face
+from geomflow.ops._matching import assignment_reference as assignment
 from geomflow.ops.batches import length_mask
 from geomflow.ops.dispatch import Problem
 
-__all__ = ["ball", "closest_face", "farthest", "knn", "unfit"]
+__all__ = ["assignment", "ball", "closest_face", "farthest", "knn", "unfit"]
 
 BUDGET = 2**24
 """Numbers held at once by a block of the table of distances."""

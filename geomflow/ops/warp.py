@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from geomflow.ops._closest import closest_face_warp as closest_face
+from geomflow.ops._matching import assignment_warp as assignment
 from geomflow.ops.batches import Clouds, length_mask
 from geomflow.ops.dispatch import Problem
 from geomflow.ops.kernels.ball import ball_tree
@@ -17,12 +18,15 @@ from geomflow.ops.launch import array, launch, vectors
 from geomflow.ops.tree import NOBODY, Tree, build, curve_orders, three
 from geomflow.warp_runtime import wp
 
-__all__ = ["ball", "closest_face", "farthest", "knn", "unfit"]
+__all__ = ["assignment", "ball", "closest_face", "farthest", "knn", "unfit"]
 
 MOST_NEIGHBOURS = 64
 
 MOST = 2**31
 """Rows of results, and bytes of a cloud (12 per point, and up to twice as many points), must stay below this."""
+
+DOUBLE = ("assignment", "closest_face")
+"""Ops that take float64, too."""
 
 BUCKET = 16
 """Points per leaf of the tree that neighbours are searched in."""
@@ -43,7 +47,7 @@ def unfit(problem: Problem) -> str:
         return "Warp finds no CUDA driver that it works with"
     if max(problem.rows, 24 * problem.points) >= MOST:
         return f"it counts in 32 bits, too few for {problem.rows} questions on {problem.points} points"
-    if problem.dtype != torch.float32 and problem.op != "closest_face":
+    if problem.dtype != torch.float32 and problem.op not in DOUBLE:
         return f"its kernels are float32, not {problem.dtype}"
     if problem.dimension > 3:
         return f"its kernels have at most 3 coordinates, not {problem.dimension}"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from geomflow.ops.kernels import ball, closest, curve, farthest, knn
+from geomflow.ops.kernels import auction, ball, closest, curve, farthest, knn
 from geomflow.ops.launch import array, launch, vectors
 from geomflow.ops.tree import build
 from geomflow.warp_runtime import wp
@@ -17,6 +17,7 @@ from tests.conftest import ROOT
 SIZES = (1, 2, 4, 8, 16, 32, 64)
 MODULES = {
     "curve": lambda: curve.hilbert_keys.module,
+    "auction": lambda: auction.auction.module,
     "ball": lambda: ball.ball_tree.module,
     "farthest, one thread": lambda: farthest.farthest_kernel(False).module,
     "farthest, blocks": lambda: farthest.farthest_kernel(True).module,

@@ -11,11 +11,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import linear_sum_assignment
+from scipy.spatial.distance import cdist
 from scipy.stats import wasserstein_distance
 
-from geomflow.ops import assignment, nearest_assignment, sinkhorn_distance, sliced_wasserstein, transport
+from geomflow.ops import _matching, nearest_assignment, sinkhorn_distance, sliced_wasserstein, transport
 from geomflow.ops.assignment import search_assignment
 from geomflow.ops.transport import directions, search_potentials
+from tests.ops.clouds import KINDS, cloud
 
 
 def rand(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> torch.Tensor:
@@ -90,12 +93,12 @@ class TestAssignment:
     def test_prices_change_the_time_only(self, squared, shift, monkeypatch):
         x, y = rand(2, 90, 3), rand(2, 90, 3, seed=1) * 0.5 + shift
         plain = nearest_assignment(x, y, squared=squared)
-        monkeypatch.setattr(assignment, "PRICED", 1)
+        monkeypatch.setattr(_matching, "PRICED", 1)
         priced = nearest_assignment(x, y, squared=squared)
         assert torch.equal(plain.idx, priced.idx)
 
     def test_prices_of_degenerate_clouds(self, monkeypatch):
-        monkeypatch.setattr(assignment, "PRICED", 1)
+        monkeypatch.setattr(_matching, "PRICED", 1)
         spot = torch.full((1, 9, 3), 0.5)
         assert sorted(nearest_assignment(spot, spot).idx[0].tolist()) == list(range(9))
         assert nearest_assignment(spot[:, :1], spot[:, :1] + 1).distance.item() == pytest.approx(math.sqrt(3))
@@ -111,7 +114,7 @@ class TestAssignment:
             assert found.distance[b] == alone.distance[0]
 
     def test_the_operators_pass_torchs_checks(self):
-        torch.library.opcheck(search_assignment, (X, Y, LENGTHS, LENGTHS, False))
+        torch.library.opcheck(search_assignment, (X, Y, LENGTHS, LENGTHS, False, "auto"))
         cost, even = (X[:, :, None] - Y[:, None]).square().sum(-1), torch.zeros(3, 40, dtype=torch.float64)
         torch.library.opcheck(search_potentials, (cost, even, even, 0.01, 3))
 
@@ -122,8 +125,64 @@ class TestAssignment:
         broken[0, 1, 2] = math.nan
         with pytest.raises(ValueError, match="y must be finite to be matched"):
             nearest_assignment(X, broken)
-        with pytest.raises(ValueError, match="nearest_assignment"):
-            nearest_assignment(X, Y, backend="warp")
+        with pytest.raises(ValueError, match="'kdtree' cannot do assignment"):
+            nearest_assignment(X, Y, backend="kdtree")
+
+
+def cheapest(x: torch.Tensor, y: torch.Tensor, squared: bool) -> float:
+    """Mean cost of SciPy's assignment in float64."""
+    cost = cdist(x.double().numpy(), y.double().numpy(), "sqeuclidean" if squared else "euclidean")
+    return float(cost[linear_sum_assignment(cost)].mean())
+
+
+def gap_to(x: torch.Tensor, y: torch.Tensor, idx: torch.Tensor, squared: bool) -> float:
+    """Mean cost of a matching, which must be one, above the cheapest, in extents of the clouds."""
+    assert torch.equal(idx.sort().values, torch.arange(len(x)))
+    apart = (x.double() - y.double()[idx]).norm(dim=1)
+    extent = (torch.cat([x, y]).amax(0) - torch.cat([x, y]).amin(0)).max().item() or 1.0
+    found = (apart.square() if squared else apart).mean().item()
+    return (found - cheapest(x, y, squared)) / extent ** (2 if squared else 1)
+
+
+class TestAuction:
+    @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
+    @pytest.mark.parametrize("squared", [True, False])
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_it_costs_what_scipys_does(self, kind, squared, device):
+        rng = np.random.default_rng(0)
+        for size in (1, 2, 15, 16, 17, 33, 300, 700):
+            x, y = (torch.from_numpy(cloud(kind, rng, size)) for _ in range(2))
+            idx = (
+                nearest_assignment(x[None].to(device), y[None].to(device), squared=squared, backend="warp").idx[0].cpu()
+            )
+            assert abs(gap_to(x, y, idx, squared)) < 1e-9
+
+    @pytest.mark.parametrize(
+        ("size", "dimension", "shift"), [(2048, 3, 0.3), (1200, 2, 0.0), (600, 1, 40.0), (600, 3, 40.0)]
+    )
+    def test_clouds_of_several_levels_near_and_far(self, size, dimension, shift):
+        x, y = rand(1, size, dimension)[0], rand(1, size, dimension, seed=1)[0] * 0.7 + shift
+        idx = nearest_assignment(x[None], y[None]).idx[0]
+        assert abs(gap_to(x, y, idx, False)) < 1e-9
+
+    def test_ragged_batches_of_several_levels(self):
+        x, y, lengths = rand(3, 1100, 3), rand(3, 1100, 3, seed=1), torch.tensor([1100, 0, 700])
+        idx = nearest_assignment(x, y, lengths, lengths, backend="warp").idx
+        for b, n in enumerate(lengths.tolist()):
+            assert (idx[b, n:] == -1).all()
+            assert not n or abs(gap_to(x[b, :n], y[b, :n], idx[b, :n], False)) < 1e-9
+
+    def test_an_auction_that_is_given_up_is_left_to_the_reference(self, monkeypatch):
+        monkeypatch.setattr(
+            _matching, "_auction", lambda x, y, lengths, price, *_: (torch.full(price.shape, -1), price)
+        )
+        x, y = rand(2, 300, 3), rand(2, 300, 3, seed=1)
+        found = nearest_assignment(x, y, backend="warp")
+        assert torch.equal(found.idx, nearest_assignment(x, y, backend="reference").idx)
+
+    def test_it_does_not_do_more_coordinates(self):
+        with pytest.raises(ValueError, match="at most 3 coordinates, not 4"):
+            nearest_assignment(rand(1, 9, 4), rand(1, 9, 4), backend="warp")
 
 
 class TestSinkhorn:
