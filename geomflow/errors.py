@@ -69,5 +69,9 @@ class RecordError(GeomflowError, ValueError):
     """A shape record or a dataset folder is missing, truncated or of another schema."""
 
 
+class EvaluationError(GeomflowError, ValueError):
+    """What was given to evaluate does not fit the protocol, or two results are of different ones."""
+
+
 class TrainingError(GeomflowError):
     """Training cannot go on; the message says at which step and what to resume from."""

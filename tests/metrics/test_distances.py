@@ -6,7 +6,17 @@ import trimesh
 from scipy.spatial.distance import cdist
 
 from geomflow.geometry.surface import SurfaceSamples, sample_surface
-from geomflow.metrics import chamfer, chamfer_floor, f_score, hausdorff, match, normal_consistency
+from geomflow.metrics import (
+    chamfer,
+    chamfer_floor,
+    emd,
+    f_score,
+    hausdorff,
+    match,
+    normal_consistency,
+    point_to_surface,
+    sinkhorn,
+)
 
 TAU = 0.4
 
@@ -113,6 +123,22 @@ def test_normal_consistency_of_a_smooth_surface_of_a_turn_and_of_noise():
     assert normal_consistency(SurfaceSamples(plane, up), SurfaceSamples(plane, tilted)) == pytest.approx(0.8)
     noise = SurfaceSamples(one.points, sphere_sample(20_000, 5))
     assert normal_consistency(noise, two) == pytest.approx(0.5, abs=0.01)
+
+
+def test_emd_and_sinkhorn_of_a_translation():
+    cloud, move = sphere_sample(300, 0), np.array([0.3, -0.2, 0.1])
+    assert emd(cloud, cloud + move) == pytest.approx(np.linalg.norm(move), rel=1e-9)
+    assert sinkhorn(cloud, cloud + move) == pytest.approx(move @ move, rel=1e-3)
+    assert sinkhorn(cloud, cloud) == pytest.approx(0, abs=1e-9)
+    assert sinkhorn(cloud, cloud[:200]) > 0
+
+
+def test_points_are_at_their_exact_distance_from_a_surface():
+    mesh, points = (
+        trimesh.creation.box(extents=(2, 2, 2)),
+        np.array([[0, 0, 1.5], [2, 2, 2], [0.25, 0, 0], [1, 0.3, 0.2]]),
+    )
+    np.testing.assert_allclose(point_to_surface(points, mesh), [0.5, np.sqrt(3), 0.75, 0], atol=1e-6)
 
 
 def test_float32_points_are_enough(pair):

@@ -14,7 +14,9 @@ from geomflow.metrics import (
     compare_shapes,
     inside_mask,
     measure_shape,
+    near_surface_iou,
     reconstruction_metrics,
+    sampled_iou,
     summaries,
     summary,
     volumetric_iou,
@@ -110,6 +112,32 @@ def test_concentric_spheres_have_known_metrics(reference, gap, score):
     assert 2 * gap < metrics.chamfer < np.hypot(2 * gap, 2 / np.sqrt(np.pi) * metrics.chamfer_floor) * 1.1
 
 
+def test_hausdorff_is_no_less_than_the_gap_of_the_spheres(reference):
+    metrics = compare_shapes(reference, measure_shape(ball(0.65), 64, 60_000, seed=1))
+    assert 0.05 - 1e-3 < metrics.hausdorff < 0.07
+
+
+@pytest.mark.parametrize("gap", [0.0, 0.1, 0.35])
+def test_sampled_iou_of_shifted_spheres_anywhere(gap):
+    one, other = (SignedDistanceField(ball().apply_translation((x, 50, 0))) for x in (0, gap))
+    assert sampled_iou(one, other) == pytest.approx(lens_iou(0.6, gap), abs=6e-3)
+
+
+def test_near_surface_iou_sees_a_skin_that_volume_forgives():
+    """Shells about spheres of radius .6 and .62: of points r with density rho, those inside both over inside either."""
+    one, other = SignedDistanceField(ball()), SignedDistanceField(ball(0.62))
+    rng = np.random.default_rng(0)
+    directions = rng.normal(size=(400_000, 3))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    radius = np.linalg.norm(
+        directions * np.where(rng.random(400_000) < 0.5, 0.6, 0.62)[:, None] + rng.normal(0, 0.02, (400_000, 3)), axis=1
+    )
+    expected = (radius < 0.6).sum() / (radius < 0.62).sum()
+    assert near_surface_iou(one, other, seed=3) == pytest.approx(expected, abs=0.01)
+    assert near_surface_iou(one, other) < 0.7 < 0.9 < sampled_iou(one, other)
+    assert near_surface_iou(one, one) == 1
+
+
 def test_one_measured_reference_serves_many_shapes():
     reference = measure_shape(ball(), 32, 5000, seed=3)
     other = Box((0.5, 0.5, 0.5)).mesh()
@@ -126,10 +154,10 @@ def test_summary_is_mean_median_and_worst_tenth():
 
 
 def test_summaries_know_which_end_is_worst():
-    rows = [ReconstructionMetrics(k / 10, k / 10, k / 10, k / 10, 0.1) for k in range(10)]
+    rows = [ReconstructionMetrics(k / 10, k / 10, k / 10, k / 10, k / 10, 0.1) for k in range(10)]
     table = summaries(iter(rows))
     assert table["iou"].worst_tenth == 0.0
-    assert table["chamfer"].worst_tenth == 0.9
+    assert table["chamfer"].worst_tenth == table["hausdorff"].worst_tenth == 0.9
 
 
 def test_bad_input_is_named():
@@ -146,6 +174,8 @@ def test_bad_input_is_named():
         measure_shape(ball(3.0), 16, 10)
     with pytest.raises(MeshHasNoFaces):
         measure_shape(trimesh.Trimesh(), 16, 10)
+    with pytest.raises(ValueError, match="sigma must be a positive length, not 0"):
+        near_surface_iou(SignedDistanceField(ball()), SignedDistanceField(ball()), sigma=0.0)
     with pytest.raises(ValueError, match="values must be finite"):
         summary([0.5, float("nan")])
     with pytest.raises(ValueError, match="at least one"):
