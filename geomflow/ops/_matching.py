@@ -180,15 +180,16 @@ def _auction(
     listed, owner, waiting = (
         torch.empty(s, dtype=torch.int32, device=x.device) for s in (lists, price.shape, price.shape)
     )
-    costs, bound = torch.empty(lists, dtype=x.dtype, device=x.device), torch.empty_like(price)
-    chosen, price = torch.full_like(owner, -1), price.clone()
+    costs, values = (torch.empty(lists, dtype=x.dtype, device=x.device) for _ in range(2))
+    bound = torch.empty_like(price)
+    seen, chosen, price = torch.zeros_like(owner), torch.full_like(owner, -1), price.clone()
     inputs = [
         *(squared, start, FALL, end, array(lengths.int())),
         *(array(cloud, wp.vec3d) for cloud in (x, y)),
         array(blocks.nan_to_num(FAR).permute(3, 0, 1, 2), auction.Block),
         *(vectors(corner) for corner in (lower, upper)),
         array(single.unflatten(1, (-1, auction.WIDTH)), auction.Block),
-        *(array(part) for part in (single, least, price, listed, costs, bound, owner, chosen, waiting)),
+        *(array(part) for part in (single, least, price, listed, costs, values, seen, bound, owner, chosen, waiting)),
     ]
     launch(auction.auction, len(x), inputs, x.device, fewest=1)
     return chosen.long(), price

@@ -10,6 +10,9 @@ last of them. Prices only rise, so a column that was not on the list is never be
 made anew only when its best has passed it by `SLACK` eps: about five times per row instead of fifty. Columns lie in
 blocks along a curve, so that a list is made from a few blocks, each compared in one go in float32 (with `TOLERANCE`
 for its rounding) and only its close ones in float64.
+
+The loops that run millions of times are `while` loops: on the CPU, a `range` whose end is not known when the kernel is
+compiled costs more than what is in it.
 """
 
 from typing import no_type_check
@@ -35,7 +38,6 @@ MOST_BIDS = 4000
 """Bids per row after which an auction is given up."""
 
 Block = wp.types.vector(length=WIDTH, dtype=wp.float32)
-Values = wp.types.vector(length=LISTED, dtype=wp.float64)
 
 
 @wp.func
@@ -48,22 +50,70 @@ def cost(x: wp.vec3d, y: wp.vec3d, squared: wp.bool) -> wp.float64:
 
 @wp.func
 @no_type_check
-def reach(value: wp.float32, squared: wp.bool) -> wp.float32:
-    """The squared distance at which a cost reaches a value; less than any where that is negative."""
-    return wp.where(value < 0.0, -1.0, wp.where(squared, value, value * value))
+def outside(q: wp.float32, low: wp.float32, high: wp.float32) -> wp.float32:
+    """How far a number is out of an interval; unlike `wp.max`, `wp.where` is no function call on the CPU."""
+    return wp.where(q < low, low - q, wp.where(q > high, q - high, 0.0))
+
+
+@wp.func
+@no_type_check
+def box_squared(q: wp.vec3, low: wp.vec3, high: wp.vec3) -> wp.float32:
+    """Squared distance to a box."""
+    away = wp.vec3(outside(q[0], low[0], high[0]), outside(q[1], low[1], high[1]), outside(q[2], low[2], high[2]))
+    return wp.dot(away, away)
+
+
+@wp.func
+@no_type_check
+def reach(room: wp.float32, squared: wp.bool) -> wp.float32:
+    """The squared distance that costs as much as there is room for, negative where there is none."""
+    return wp.where(squared, room, room * wp.abs(room))
 
 
 @wp.func
 @no_type_check
 def gaps(q: wp.vec3, xs: Block, ys: Block, zs: Block, room: Block, squared: wp.bool) -> Block:
-    """Squared distances to a block of columns, less what there is room for."""
+    """Squared distances to a block of columns, less those that cost as much as there is room for."""
     dx = xs - Block(q[0])
     dy = ys - Block(q[1])
     dz = zs - Block(q[2])
     apart = wp.cw_mul(dx, dx) + wp.cw_mul(dy, dy) + wp.cw_mul(dz, dz)
     if squared:
         return apart - room
-    return apart - wp.cw_mul(room, room)
+    return apart - wp.cw_mul(room, wp.abs(room))
+
+
+@wp.func
+@no_type_check
+def least_of(prices: wp.array(dtype=wp.float32), block: wp.int32) -> wp.float32:
+    """The least price of a block."""
+    least = prices[block * WIDTH]
+    for lane in range(1, WIDTH):
+        price = prices[block * WIDTH + lane]
+        least = wp.where(price < least, price, least)
+    return least
+
+
+@wp.func
+@no_type_check
+def place(
+    at: wp.int32,
+    column: wp.int32,
+    c: wp.float64,
+    value: wp.float64,
+    listed: wp.array(dtype=wp.int32),
+    costs: wp.array(dtype=wp.float64),
+    values: wp.array(dtype=wp.float64),
+):
+    """Put a column on a list that is sorted before `at`; what is at that place is overwritten."""
+    while at > 0 and values[wp.max(at - 1, 0)] > value:
+        values[at] = values[at - 1]
+        listed[at] = listed[at - 1]
+        costs[at] = costs[at - 1]
+        at -= 1
+    values[at] = value
+    listed[at] = column
+    costs[at] = c
 
 
 @wp.func
@@ -83,43 +133,42 @@ def relist(
     least: wp.array(dtype=wp.float32),
     listed: wp.array(dtype=wp.int32),
     costs: wp.array(dtype=wp.float64),
+    values: wp.array(dtype=wp.float64),
+    seen: wp.array(dtype=wp.int32),
+    turn: wp.int32,
 ) -> wp.float64:
-    """Fill a row's list with its best columns and return the value of the last; what is on it before is a start."""
+    """Bring a row's list up to date, best column first, and return the value of the last.
+
+    What is on the list before, for a first list that of the row before, is sorted anew and gives way to what is better.
+    """
     q = wp.vec3(x)
     length = wp.min(LISTED, size)
-    worst = wp.float64(-1.0e300)
-    for a in range(length):
-        worst = wp.max(worst, cost(x, columns[listed[a]], squared) + price[listed[a]])
-    values = Values()
-    found = wp.int32(0)
-    for block in range((size + WIDTH - 1) // WIDTH):
-        limit = wp.float32(worst)
+    a = wp.int32(0)
+    while a < length:
+        j = listed[a]
+        seen[j] = turn
+        c = cost(x, columns[j], squared)
+        place(a, j, c, c + price[j], listed, costs, values)
+        a += 1
+    near = listed[0] / WIDTH
+    step = wp.int32(0)
+    while step * WIDTH < size:
+        block = wp.where(step == 0, near, wp.where(step <= near, step - 1, step))
+        limit = wp.float32(values[length - 1])
         limit = limit + wp.float32(TOLERANCE) * (1.0 + wp.abs(limit))
-        away = wp.max(wp.max(lower[block] - q, q - upper[block]), wp.vec3(0.0, 0.0, 0.0))
-        if wp.dot(away, away) <= reach(limit - least[block], squared):
-            least[block] = wp.min(prices[block])
-            room = wp.max(Block(limit) - prices[block], Block(0.0))
-            gap = gaps(q, xs[block], ys[block], zs[block], room, squared)
-            if wp.min(gap) <= 0.0:
-                for lane in range(wp.min(WIDTH, size - block * WIDTH)):
-                    if gap[lane] <= 0.0:
-                        j = block * WIDTH + lane
+        if box_squared(q, lower[block], upper[block]) <= reach(limit - least[block], squared):
+            gap = gaps(q, xs[block], ys[block], zs[block], Block(limit) - prices[block], squared)
+            lane = wp.int32(0)
+            while lane < WIDTH:
+                if gap[lane] <= 0.0:
+                    j = block * WIDTH + lane
+                    if seen[j] != turn:
                         c = cost(x, columns[j], squared)
-                        value = c + price[j]
-                        if value <= worst:
-                            at = wp.min(found, length - 1)
-                            found = wp.min(found + 1, length)
-                            while at > 0 and values[wp.max(at - 1, 0)] > value:
-                                values[at] = values[at - 1]
-                                listed[at] = listed[at - 1]
-                                costs[at] = costs[at - 1]
-                                at -= 1
-                            values[at] = value
-                            listed[at] = j
-                            costs[at] = c
-                            if found == length:
-                                worst = values[length - 1]
-    return wp.where(length == size, wp.float64(wp.inf), worst)
+                        if c + price[j] < values[length - 1]:
+                            place(length - 1, j, c, c + price[j], listed, costs, values)
+                lane += 1
+        step += 1
+    return wp.where(length == size, wp.float64(wp.inf), values[length - 1])
 
 
 @wp.func
@@ -128,21 +177,23 @@ def best_two(
     length: wp.int32,
     listed: wp.array(dtype=wp.int32),
     costs: wp.array(dtype=wp.float64),
+    values: wp.array(dtype=wp.float64),
     price: wp.array(dtype=wp.float64),
 ):
-    """The best column of a list, its value, and the second best value."""
+    """The best column of a list, its value, and the second best value; no value falls under what it was when listed."""
     best = wp.int32(-1)
     first = wp.float64(wp.inf)
     second = wp.float64(wp.inf)
-    for a in range(length):
-        j = listed[a]
-        value = costs[a] + price[j]
+    a = wp.int32(0)
+    while a < length and values[wp.min(a, length - 1)] < second:
+        value = costs[a] + price[listed[a]]
         if value < first:
             second = first
             first = value
-            best = j
+            best = listed[a]
         elif value < second:
             second = value
+        a += 1
     return best, first, second
 
 
@@ -166,6 +217,8 @@ def auction(
     price: wp.array2d(dtype=wp.float64),
     listed: wp.array3d(dtype=wp.int32),
     costs: wp.array3d(dtype=wp.float64),
+    values: wp.array3d(dtype=wp.float64),
+    seen: wp.array2d(dtype=wp.int32),
     bound: wp.array2d(dtype=wp.float64),
     owner: wp.array2d(dtype=wp.int32),
     chosen: wp.array2d(dtype=wp.int32),
@@ -199,6 +252,9 @@ def auction(
             least[b],
             listed[b, i],
             costs[b, i],
+            values[b, i],
+            seen[b],
+            i + 1,
         )
     eps = start
     bids = wp.int32(0)
@@ -212,7 +268,7 @@ def auction(
             bids += 1
             top -= 1
             i = waiting[b, top]
-            best, first, second = best_two(length, listed[b, i], costs[b, i], price[b])
+            best, first, second = best_two(length, listed[b, i], costs[b, i], values[b, i], price[b])
             if first > bound[b, i] + wp.float64(SLACK) * eps:
                 bound[b, i] = relist(
                     rows[b, i],
@@ -229,11 +285,17 @@ def auction(
                     least[b],
                     listed[b, i],
                     costs[b, i],
+                    values[b, i],
+                    seen[b],
+                    size + bids,
                 )
-                best, first, second = best_two(length, listed[b, i], costs[b, i], price[b])
+                best, first, second = best_two(length, listed[b, i], costs[b, i], values[b, i], price[b])
             second = wp.min(second, bound[b, i] + wp.float64(SLACK) * eps)
             price[b, best] = price[b, best] + wp.where(size > 1, second - first, wp.float64(0.0)) + eps
+            before = single[b, best]
             single[b, best] = wp.float32(price[b, best])
+            if before == least[b, best / WIDTH]:
+                least[b, best / WIDTH] = least_of(single[b], best / WIDTH)
             if owner[b, best] >= 0:
                 waiting[b, top] = owner[b, best]
                 top += 1
