@@ -4,7 +4,7 @@ PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3.14 py
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help demo test bench bench-ops bench-prep clean
+.PHONY: help demo test bench bench-ops bench-prep bench-evaluation clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /make \1 \t/p' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ bench-prep: .venv/installed-bench  ## signs, and preparation beside other librar
 	$(BIN)/python -m benchmarks.signs --out docs/results
 	$(BIN)/python -m benchmarks.prep_peers --out docs/results
 	$(BIN)/python -m benchmarks.prep_scaling --out docs/results
+
+bench-evaluation: .venv/installed-bench  ## cost, calibration and traps of evaluation, into docs/results (needs build/seating)
+	$(BIN)/python -m benchmarks.evaluation build/seating --out docs/results
 
 clean:  ## remove everything that make made
 	rm -rf .venv out build

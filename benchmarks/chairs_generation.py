@@ -1,10 +1,13 @@
-"""What the embedded model generates: solids, set metrics at 1, 2 and 4 steps beside its own ODE, memorisation.
+"""What the embedded model generates: protocols pointflow and solid at 1, 2 and 4 steps beside its own ODE.
 
 python -m benchmarks.chairs_generation build/seating --model chairs --out docs/results
+
+Meshes, evaluations and what they cost are kept in build/chairs_generated; running it again goes on.
 """
 
 import argparse
 import json
+import shutil
 import time
 from pathlib import Path
 
@@ -12,8 +15,8 @@ import numpy as np
 import trimesh
 from tqdm import tqdm
 
-from geomflow.geometry import sample_surface
-from geomflow.metrics import coverage, minimum_matching_distance, nearest, pairwise_chamfer, set_metrics
+from geomflow.geometry import sample_surface, write_mesh
+from geomflow.metrics import Evaluation, Options, evaluate, nearest, pairwise_chamfer
 from geomflow.pipeline import Pipeline
 from geomflow.prep.manifest import record_files
 from geomflow.records import load_record
@@ -43,39 +46,61 @@ def generated(pipeline: Pipeline, steps: int, ode: bool, seed: int) -> tuple[lis
     return meshes, problems, network_seconds
 
 
-def sampled(meshes: list[trimesh.Trimesh]) -> np.ndarray:
-    """Surface points (shapes, points, 3) of the meshes that have a surface."""
-    return np.stack([sample_surface(mesh, POINTS, seed).points for seed, mesh in enumerate(meshes) if len(mesh.faces)])
-
-
-def row(
-    name: str, points: np.ndarray, test: np.ndarray, train: np.ndarray, within_test: np.ndarray, extra: list[str]
-) -> str:
-    """One line of the table; `within_test` holds the distances among the test shapes."""
-    to_test, to_train = pairwise_chamfer(points, test), pairwise_chamfer(points, train)
-    found = set_metrics(pairwise_chamfer(points, points), to_test, within_test)
-    numbers = [
-        f"{100 * found['1-nna']:.1f} ({100 * found['null_low']:.0f}-{100 * found['null_high']:.0f})",
-        f"{100 * coverage(to_test):.1f}",
-        f"{1e3 * minimum_matching_distance(to_test):.2f}",
-        f"{100 * coverage(to_train):.1f}",
-        f"{1e3 * minimum_matching_distance(to_train):.2f}",
-        f"{1e3 * float(np.median(nearest(to_train).distances)):.2f}",
-    ]
-    return f"| {name} | " + " | ".join([*numbers, *extra]) + " |"
+def kept(meshes: list[trimesh.Trimesh], folder: Path) -> Path:
+    """A folder of the meshes that have a surface; generation.json counts those that have none."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    names = [f"{i:04d}.ply" if len(mesh.faces) else "" for i, mesh in enumerate(meshes)]
+    for name, mesh in zip(names, meshes, strict=True):
+        if name:
+            write_mesh(mesh, folder / name)
+    (folder / "generation.json").write_text(json.dumps({"shapes": [{"file": name} for name in names]}))
+    return folder
 
 
 COLUMNS = (
     "samples",
-    "1-NNA, test % (95 % null band)",
-    "coverage, test %",
-    "MMD, test x1e3",
-    "coverage, train %",
-    "MMD, train x1e3",
-    "median distance to nearest training shape x1e3",
-    f"solids of {COUNT}",
+    "1-NNA, chamfer",
+    "1-NNA, EMD",
+    "coverage, EMD",
+    "MMD, EMD",
+    "JSD",
+    "nearest training shape, chamfer x1e3",
+    "duplicates of training shapes",
+    "solid",
+    "printable",
     "network s",
 )
+
+
+def row(name: str, sets: dict[str, list], solids: list, seconds: str) -> str:
+    """One line of the table from an evaluation's numbers, by metric: value, and null band or interval."""
+    text = [
+        *(_percent(sets, f"1-nna-{distance}") for distance in ("chamfer", "emd")),
+        _percent(sets, "coverage-emd"),
+        _number(sets, "mmd-emd", 1),
+        _number(sets, "jsd", 1),
+        _number(sets, "nearest-training-chamfer", 1e3),
+        _percent(sets, "duplicate-rate"),
+        *(_percent({n.metric: n for n in solids}, share) for share in ("solid", "printable")),
+    ]
+    return f"| {name} | " + " | ".join([*text, seconds]) + " |"
+
+
+def _percent(numbers: dict, metric: str) -> str:
+    return _text(numbers.get(metric), 100, "{:.1f} % ({:.0f}-{:.0f})")
+
+
+def _number(numbers: dict, metric: str, factor: float) -> str:
+    return _text(numbers.get(metric), factor, "{:.3g} ({:.3g}-{:.3g})")
+
+
+def _text(number, factor: float, form: str) -> str:
+    """Value with the null band, or with the interval where there is no such band."""
+    if number is None:
+        return ""
+    low, high = (number.low, number.high) if number.null_low is None else (number.null_low, number.null_high)
+    return form.format(factor * number.value, factor * low, factor * high)
 
 
 def main() -> None:
@@ -84,48 +109,50 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--model", default="chairs")
     parser.add_argument("--out", type=Path, default=Path("docs/results"))
+    parser.add_argument("--work", type=Path, default=Path("build/chairs_generated"))
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     pipeline = Pipeline.from_pretrained(options.model)
-    (test, _), (train, train_meshes) = clouds(options.data, "test"), clouds(options.data, "train")
-    within_test = pairwise_chamfer(test, test)
+    how = Options(workers=2, cache=options.work / "cache", progress=True)
     lines, failures, made = [f"| {' | '.join(COLUMNS)} |", "| --- " * len(COLUMNS) + "|"], {}, {}
     for steps, ode in ((1, False), (2, False), (4, False), (ODE_STEPS, True)):
         name = f"{steps}-step ODE (Heun)" if ode else f"{steps} step{'s' if steps > 1 else ''}"
         meshes, problems, seconds = generated(pipeline, steps, ode, options.seed)
         made[name] = meshes
         failures[name] = {str(i): problem for i, problem in enumerate(problems) if problem}
-        solids = str(sum(not problem for problem in problems))
-        lines.append(row(name, sampled(meshes), test, train, within_test, [solids, f"{seconds:.2f}"]))
+        folder = kept(meshes, options.work / name.split(" (")[0].replace(" ", "-"))
+        sets = evaluate(folder, options.data, "pointflow", train=options.data, options=how)
+        solids = evaluate(folder, None, "solid", options=how)
+        for found, kind in ((sets, "pointflow"), (solids, "solid")):
+            found.save(options.work / f"{folder.name}-{kind}.json")
+        lines.append(row(name, {n.metric: n for n in sets.numbers}, solids.numbers, f"{seconds:.2f}"))
         print(lines[-1], flush=True)
-    control = np.random.default_rng(options.seed).choice(len(train), COUNT, replace=False)
-    rest = np.delete(train, control, axis=0)
-    lines.append(row("training shapes (control)", train[control], test, rest, within_test, ["", ""]))
-    usual = 1e3 * np.median(nearest(pairwise_chamfer(test, train)).distances)
-    lines.append(f"\nMedian distance of a test shape to its nearest training shape: {usual:.2f}e-3.")
+    lines += controls(sets)
     (options.out / "chairs_generation.md").write_text("\n".join(lines) + "\n")
     (options.out / "chairs_generation.json").write_text(json.dumps(failures, indent=1) + "\n")
-    draw(options.out, made, failures["2 steps"], train, train_meshes)
+    draw(options, made, failures["2 steps"])
     print("\n".join(lines))
 
 
-def draw(
-    out: Path,
-    made: dict[str, list[trimesh.Trimesh]],
-    failed: dict[str, str],
-    train: np.ndarray,
-    train_meshes: list[trimesh.Trimesh],
-) -> None:
+def controls(found: Evaluation) -> list[str]:
+    """Rows of training shapes as generated ones, and of what the test shapes are to the training shapes."""
+    ((name, numbers),) = found.controls.items()
+    reference = {n.metric.removeprefix("reference-"): n for n in found.numbers if n.metric.startswith("reference-")}
+    return [row(name, {n.metric: n for n in numbers}, [], ""), row("test shapes", reference, [], "")]
+
+
+def draw(options: argparse.Namespace, made: dict[str, list[trimesh.Trimesh]], failed: dict[str, str]) -> None:
     """Pictures: samples that pass; whatever came out at every step count, and above its nearest training shape."""
-    two = made["2 steps"]
+    out, two, (train, train_meshes) = options.out, made["2 steps"], clouds(options.data, "train")
     passing = [mesh for i, mesh in enumerate(two) if str(i) not in failed]
     save_png(contact_sheet(passing[:24], columns=8, size=220), out / "chairs_generated.png")
     whole = [i for i in range(COUNT) if all(len(meshes[i].faces) for meshes in made.values())][:8]
     by_steps = [meshes[i] for meshes in made.values() for i in whole]
     save_png(contact_sheet(by_steps, columns=8, size=220), out / "chairs_steps.png")
     eight = [mesh for mesh in two if len(mesh.faces)][:8]
-    closest = nearest(pairwise_chamfer(sampled(eight), train)).indices
+    points = np.stack([sample_surface(mesh, POINTS, seed).points for seed, mesh in enumerate(eight)])
+    closest = nearest(pairwise_chamfer(points, train)).indices
     pairs = [*eight, *(train_meshes[i] for i in closest)]
     save_png(contact_sheet(pairs, columns=8, size=220), out / "chairs_nearest.png")
 

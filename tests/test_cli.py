@@ -52,6 +52,11 @@ def test_every_verb_explains_itself(verb, capsys):
         (("export", "nowhere", "out", "--to", "obj"), 2, "unknown view 'obj': the views are hunyuan, pointflow"),
         (("extract", "nowhere.npy", "--out", "a.xyz"), 2, "a.xyz: wanted one of"),
         (("extract", "nowhere.npy", "--out", "a.ply"), 1, "nowhere.npy"),
+        (("evaluate", "nowhere", "elsewhere"), 1, "nowhere: wanted a folder"),
+        (("evaluate", "nowhere", "elsewhere", "--protocol", "fid"), 2, "unknown protocol 'fid': the protocols are"),
+        (("evaluate", "nowhere"), 2, "protocol 'pointflow' compares with a reference, given none"),
+        (("compare", "a.json"), 1, "wanted at least two evaluations to compare, given 1"),
+        (("compare", "a.json", "b.json"), 1, "a.json: cannot be read (No such file or directory)"),
         (("reconstruct", "chairs", "nowhere.ply", "--out", "a.ply"), 1, "nowhere.ply"),
     ],
 )
@@ -152,6 +157,24 @@ def test_a_dataset_is_planned_made_retried_packed_and_exported(capsys, tmp_path,
     assert "1 shapes written, 0 kept" in run(capsys, "export", "set", "clouds", "--to", "pointflow")[1]
     (cloud,) = tmp_path.glob("clouds/*/block/train/block-a.npy")
     assert np.load(cloud).shape == (15000, 3)
+
+
+def test_sets_are_evaluated_and_results_compared(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    for name in ("a", "b", "reference"):
+        np.save(f"{name}.npy", rng.normal(size=(6, 40, 3)) * rng.uniform(0.5, 1, (6, 1, 3)))
+    options = ("--points", "40", "--draws", "20", "--cache", "kept")
+    code, out, _ = run(capsys, "evaluate", "a.npy", "reference.npy", *options, "--out", "a.json")
+    assert (code, "| generated | 1-nna-emd |" in out, "wrote a.json" in out) == (0, True, True)
+    assert 0 <= json.loads((tmp_path / "a.json").read_text())["results"]["1-nna-emd"] <= 1
+    assert run(capsys, "evaluate", "b.npy", "reference.npy", *options, "--out", "b.json")[0] == 0
+    code, out, _ = run(capsys, "compare", "a.json", "b.json")
+    assert (code, "| mmd-chamfer |" in out) == (0, True)
+    box = ("--protocol", "lion-box", "--distances", "chamfer")
+    assert run(capsys, "evaluate", "b.npy", "reference.npy", *options, *box, "--out", "c.json")[0] == 0
+    code, _, err = run(capsys, "compare", "a.json", "c.json")
+    assert (code, "they differ in protocol" in err) == (1, True)
 
 
 def test_the_doctor_finds_working_kernels(capsys):

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from geomflow.errors import ConfigError, EvaluationError
-from geomflow.metrics.evaluation import Number, mean_of, numbers_of
-from geomflow.metrics.frames import check_axes, check_units, frame_of
+from geomflow.errors import EvaluationError
+from geomflow.metrics.evaluation import Number, mean_of, numbers_of, share_of
+from geomflow.metrics.frames import check_frames, frame_of
 from geomflow.metrics.inputs import Shape, ShapeSet
 from geomflow.metrics.occupancy import jensen_shannon
 from geomflow.metrics.pairwise import pairwise_chamfer, pairwise_emd, sampling_floors
@@ -15,7 +15,7 @@ from geomflow.metrics.parallel import Options, mapped
 from geomflow.metrics.protocols import Protocol
 from geomflow.metrics.sets import duplicates, nearest, set_metrics
 
-Clouds = Float[np.ndarray, "shapes points 3"]
+Clouds = Float[np.ndarray, "_ _ 3"]
 
 CONTROL = "training shapes as generated"
 
@@ -26,18 +26,19 @@ def evaluate_sets(
     """Return the frame, the numbers, those of the control, and for each generated shape its nearest training shape.
 
     Raises:
-        EvaluationError: A set has fewer than two shapes, or the sets are in different frames.
-        ConfigError: A distance is unknown.
+        EvaluationError: A set has fewer than two shapes, sets are in different frames, or the reference has shapes of
+            the training set.
     """
+    _refuse_leaks(reference, train)
     g = clouds_of(generated, protocol.points, "generated", options)
     r = clouds_of(reference, protocol.points, "reference", options)
     t = None if train is None else clouds_of(train, protocol.points, "training", options)
-    if protocol.frame == "global" and not options.any_frame:
-        check_units(g, r)
+    if not options.any_frame:
+        for who, clouds in (("generated", g), ("training", t)):
+            if clouds is not None:
+                check_frames(clouds, r, who, each_its_own=protocol.frame == "box")
     frame = frame_of(protocol.frame, r if t is None else t)  # pyright: ignore[reportArgumentType]
     g, r, t = frame.apply(g), frame.apply(r), None if t is None else frame.apply(t)
-    if not options.any_frame:
-        check_axes(g, r)
     within = {distance: _matrix(distance, r, r, options) for distance in protocol.distances}
     numbers, controls, nearest_training = _against(g, r, within, options), {}, []
     if train is not None and t is not None:
@@ -57,7 +58,7 @@ def clouds_of(shapes: ShapeSet, count: int, role: str, options: Options) -> Clou
     if len(shapes) < 2:
         raise EvaluationError(f"{shapes.path}: wanted a set of at least 2 shapes, found {len(shapes)}")
     jobs = [(shape, count, role, options.seed) for shape in shapes.shapes]
-    keys = [f"{shape.sha256[:32]}-{count}-{shape.seed(role, options.seed):016x}" for shape in shapes.shapes]
+    keys = [f"points-1-{shape.sha256[:32]}-{count}-{shape.seed(role, options.seed):016x}" for shape in shapes.shapes]
     return np.stack([found["points"] for found in mapped(_cloud, jobs, keys, f"{role} points", options)])
 
 
@@ -77,11 +78,19 @@ def _against(g: Clouds, r: Clouds, within: dict[str, np.ndarray], options: Optio
 
 
 def _matrix(distance: str, a: Clouds, b: Clouds, options: Options) -> np.ndarray:
-    if distance == "chamfer":
-        return pairwise_chamfer(a, b, progress=options.progress, cache=options.cache)
     if distance == "emd":
         return pairwise_emd(a, b, options.progress, options.cache, options.device)
-    raise ConfigError(f"unknown distance {distance!r}: the distances between sets are chamfer, emd")
+    return pairwise_chamfer(a, b, progress=options.progress, cache=options.cache)
+
+
+def _refuse_leaks(reference: ShapeSet, train: ShapeSet | None) -> None:
+    known = {shape.sha256: shape.id for shape in train.shapes} if train else {}
+    shared = [shape.id for shape in reference.shapes if shape.sha256 in known]
+    if train and shared:
+        raise EvaluationError(
+            f"{len(shared)} of the {len(reference)} reference shapes of {reference.path} are training shapes of "
+            f"{train.path}, too ({shared[0]}): name another split or leave the training set out"
+        )
 
 
 def _control(train: Clouds, count: int, seed: int) -> Clouds:
@@ -99,7 +108,7 @@ def _memorised(
         found = nearest(_matrix("chamfer", clouds, t, options))
         copies = duplicates(found, floors)
         numbers.append(mean_of(f"{name}nearest-training-chamfer", found.distances, *how))
-        numbers.append(mean_of(f"{name}duplicate-rate", copies, *how))
+        numbers.append(share_of(f"{name}duplicate-rate", copies, options.level))
         if not name:
             ids = [train.shapes[i].id for i in found.indices]
             rows = zip(ids, found.distances.tolist(), copies.tolist(), strict=True)

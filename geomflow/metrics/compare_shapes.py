@@ -1,5 +1,6 @@
 """Shapes against the reference of their name: reconstructed surfaces, and samples of a fitted surface."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -12,16 +13,20 @@ from geomflow.geometry.surface import sample_surface
 from geomflow.metrics.density import density_dispersion
 from geomflow.metrics.distances import chamfer_floor, match
 from geomflow.metrics.evaluation import Number, mean_of
+from geomflow.metrics.frames import SHIFT, SPREAD
 from geomflow.metrics.inputs import Shape, ShapeSet, in_pairs
 from geomflow.metrics.parallel import Options, mapped
 from geomflow.metrics.protocols import Protocol
 from geomflow.metrics.reconstruction import F_SCORE_TAU, near_surface_iou, sampled_iou, summary
 
-SPREAD = 2.0
-"""Ratio of two shapes' extents from which on they are in different units."""
-
-LOWER_IS_BETTER = ("chamfer", "hausdorff", "to-reference", "to-generated", "to-surface", "dispersion")
+WORST_IS_LARGE = ("chamfer", "hausdorff", "to-", "dispersion")
 """Beginnings of the names of numbers whose worst values are the largest."""
+
+FRAME = ("times-as-large", "moved-by")
+"""Numbers that tell whether a shape is in the frame of its reference: extents, and half edges of its box."""
+
+Job = tuple[Shape, Shape, int, int]
+"""A shape, its reference, points and seed."""
 
 
 def evaluate_pairs(
@@ -29,34 +34,36 @@ def evaluate_pairs(
 ) -> tuple[list[Number], list[dict[str, Any]]]:
     """Return means over shapes with medians and worst tenths, and the numbers of every shape.
 
+    A number that a shape does not have, as an open sheet has no inside to compare, is left out of the mean.
+
     Raises:
-        EvaluationError: A reference has no counterpart, or a shape is in another frame than its reference.
+        EvaluationError: A reference has no counterpart, most shapes are in another frame than their references, or a
+            shape cannot be measured; the message names it.
         MeshError: A file cannot be read, or is no mesh where one is wanted; the message names it.
     """
     measure = surfaces if protocol.compares == "surfaces" else samples
     pairs = in_pairs(generated, reference)
-    jobs = [(one, other, protocol.points, options.any_frame, options.seed) for one, other in pairs]
-    keys = [
-        f"{protocol.name}-1-{protocol.points}-{options.any_frame:d}-{one.seed(other.sha256, options.seed):016x}"
-        for one, other in pairs
-    ]
-    found = mapped(measure, jobs, keys, protocol.name, options)
-    rows = [{name: float(value) for name, value in row.items()} for row in found]
-    shapes = [{"id": other.id, **row} for (_, other), row in zip(pairs, rows, strict=True)]
-    return [number for name in rows[0] for number in _numbers(name, [row[name] for row in rows], options)], shapes
+    jobs = [(one, other, protocol.points, options.seed) for one, other in pairs]
+    keys = [f"{protocol.name}-1-{protocol.points}-{one.seed(other.sha256, options.seed):016x}" for one, other in pairs]
+    rows = [{k: float(v) for k, v in row.items()} for row in mapped(measure, jobs, keys, protocol.name, options)]
+    if not options.any_frame:
+        _check_frame(generated, rows)
+    shapes = [{"id": other.id, **_known(row)} for (_, other), row in zip(pairs, rows, strict=True)]
+    found = {name: [row[name] for row in rows if math.isfinite(row[name])] for name in rows[0] if name not in FRAME}
+    return [number for name, values in found.items() if values for number in _numbers(name, values, options)], shapes
 
 
-def surfaces(job: tuple[Shape, Shape, int, bool, int]) -> dict[str, np.ndarray]:
+def surfaces(job: Job) -> dict[str, np.ndarray]:
     """Return how well a mesh reproduces its reference, in the box of the reference (edge 2).
 
     Outer surfaces are compared: walls buried inside a solid are left out of both meshes.
     """
-    shape, reference, count, any_frame, seed = job
-    true, mesh = _in_frame_of(reference.mesh(), shape.mesh(), shape, any_frame)
-    true, mesh = (SignedDistanceField(one, internal_walls=False) for one in (true, mesh))
-    boundary, made = true.boundary(), mesh.boundary()
-    roles = zip((boundary, made), (reference.seed("reference", seed), shape.seed("generated", seed)), strict=True)
-    wanted, found = (sample_surface(one, count, draw) for one, draw in roles)
+    shape, reference, count, seed = job
+    unit, mesh = _in_frame_of(reference.mesh(), shape.mesh())
+    true, made = (SignedDistanceField(one, internal_walls=False) for one in (unit, mesh))
+    boundary = true.boundary()
+    wanted = sample_surface(boundary, count, reference.seed("reference", seed))
+    found = sample_surface(made.boundary(), count, shape.seed("generated", seed))
     pairs = match(wanted.points, found.points)
     numbers = {
         "chamfer": pairs.chamfer(),
@@ -64,50 +71,69 @@ def surfaces(job: tuple[Shape, Shape, int, bool, int]) -> dict[str, np.ndarray]:
         "f-score": pairs.f_score(F_SCORE_TAU),
         "hausdorff": pairs.hausdorff(),
         "normal-consistency": pairs.normal_consistency(wanted.normals, found.normals),
-        "iou": sampled_iou(true, mesh, seed=reference.seed("inside", seed)),
-        "near-iou": near_surface_iou(true, mesh, seed=reference.seed("near", seed)),
+        "iou": _or_none(sampled_iou, true, made, reference.seed("inside", seed)),
+        "near-iou": _or_none(near_surface_iou, true, made, reference.seed("near", seed)),
         "to-reference": true.unsigned(found.points).mean(),
-        "to-generated": mesh.unsigned(wanted.points).mean(),
+        "to-generated": made.unsigned(wanted.points).mean(),
+        **_frame_numbers(wanted.points, found.points),
     }
     return {name: np.asarray(value) for name, value in numbers.items()}
 
 
-def samples(job: tuple[Shape, Shape, int, bool, int]) -> dict[str, np.ndarray]:
+def samples(job: Job) -> dict[str, np.ndarray]:
     """Return how well points sample the surface of their reference, in its box (edge 2) and against the noise floor."""
-    shape, reference, count, any_frame, seed = job
-    true, cloud = _in_frame_of(
-        reference.mesh(), trimesh.PointCloud(shape.cloud(count, "generated", seed)), shape, any_frame
-    )
-    points = np.asarray(cloud.vertices)
-    pairs = match(sample_surface(true, count, reference.seed("reference", seed)).points, points)
+    shape, reference, count, seed = job
+    true, cloud = _in_frame_of(reference.mesh(), trimesh.PointCloud(shape.cloud(count, "generated", seed)))
+    points, wanted = np.asarray(cloud.vertices), sample_surface(true, count, reference.seed("reference", seed)).points
+    chamfer = match(wanted, points).chamfer()
     off = SignedDistanceField(true).unsigned(points).astype(np.float64)
     numbers = {
-        "chamfer": pairs.chamfer(),
-        "chamfer-over-floor": pairs.chamfer() / chamfer_floor(float(true.area), count),
+        "chamfer": chamfer,
+        "chamfer-over-floor": chamfer / chamfer_floor(float(true.area), count),
         "to-surface-mean": off.mean(),
         "to-surface-rms": np.sqrt(np.square(off).mean()),
         "to-surface-max": off.max(),
         "dispersion": density_dispersion(points, true, reference.seed("dispersion", seed)),
+        **_frame_numbers(wanted, points),
     }
     return {name: np.asarray(value) for name, value in numbers.items()}
 
 
-def _in_frame_of(
-    reference: trimesh.Trimesh, other: trimesh.Trimesh | trimesh.PointCloud, shape: Shape, any_frame: bool
-) -> tuple[trimesh.Trimesh, Any]:
-    """Both in the box of the reference, unless the other is clearly somewhere else or of another size."""
+def _in_frame_of(reference: trimesh.Trimesh, other: Any) -> tuple[trimesh.Trimesh, Any]:
+    """Both in the box of the reference."""
     true, moved = reference.copy(), other.copy()
     similarity = similarity_of(np.asarray(reference.vertices)[np.unique(reference.faces)], margin=1.0)
     true.vertices, moved.vertices = (similarity.apply(np.asarray(one.vertices)) for one in (reference, other))
-    low, high = (np.quantile(np.asarray(moved.vertices), q, axis=0) for q in (0.005, 0.995))
-    extent = float((high - low).max()) / 2
-    apart = float(np.abs(low + high).max()) / 2
-    if not any_frame and not (1 / SPREAD < extent < SPREAD and apart < 1):
-        raise EvaluationError(
-            f"{shape.path}: in another frame than its reference: {extent:.3g} times as large, its middle "
-            f"{apart:.3g} half edges of the reference's box away (--any-frame compares anyway)"
-        )
     return true, moved
+
+
+def _or_none(iou: Any, true: SignedDistanceField, made: SignedDistanceField, seed: int) -> float:
+    """An IoU, NaN where neither solid has an inside."""
+    try:
+        return iou(true, made, seed=seed)
+    except ValueError:
+        return math.nan
+
+
+def _frame_numbers(wanted: np.ndarray, found: np.ndarray) -> dict[str, float]:
+    """How large a shape's points lie and where, beside those of its reference, but for a hundredth on either side."""
+    (low, high), (below, above) = (np.quantile(points, (0.01, 0.99), axis=0) for points in (wanted, found))
+    half = (high - low).max() / 2
+    numbers = (above - below).max() / 2 / half, np.abs(below + above - low - high).max() / 2 / half
+    return dict(zip(FRAME, numbers, strict=True))
+
+
+def _check_frame(generated: ShapeSet, rows: list[dict[str, float]]) -> None:
+    ratio, moved = (float(np.median([row[name] for row in rows])) for name in FRAME)
+    if not (1 / SPREAD < ratio < SPREAD and moved < SHIFT):
+        raise EvaluationError(
+            f"{generated.path}: in another frame than the reference: {ratio:.3g} times as large and moved by "
+            f"{moved:.3g} half edges of a reference's box, at the median (--any-frame compares anyway)"
+        )
+
+
+def _known(row: dict[str, float]) -> dict[str, float | None]:
+    return {name: value if math.isfinite(value) else None for name, value in row.items()}
 
 
 def _numbers(name: str, values: list[float], options: Options) -> list[Number]:
@@ -115,5 +141,5 @@ def _numbers(name: str, values: list[float], options: Options) -> list[Number]:
     mean = mean_of(name, values, options.level, options.draws, options.seed)
     if len(values) == 1:
         return [mean]
-    found = summary(values, not name.startswith(LOWER_IS_BETTER))
+    found = summary(values, not name.startswith(WORST_IS_LARGE))
     return [mean, Number(f"{name}-median", found.median), Number(f"{name}-worst-tenth", found.worst_tenth)]

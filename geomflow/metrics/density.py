@@ -29,7 +29,7 @@ def density_dispersion(points: Float[np.ndarray, "n 3"], mesh: trimesh.Trimesh, 
     Args:
         points: Points (n, 3) on or near the surface, at least 200.
         mesh: The surface.
-        seed: Seed of centres and of the surface's points.
+        seed: Seed of centres and of the surface's points; another than the points themselves were drawn with.
 
     Raises:
         MeshDegenerate: The mesh has no area.

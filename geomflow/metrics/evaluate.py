@@ -1,5 +1,6 @@
 """Evaluate: two places of shapes and the name of a protocol in, numbers with their uncertainty out."""
 
+import logging
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -8,11 +9,14 @@ from typing import Any
 from geomflow.errors import ConfigError
 from geomflow.metrics.compare_sets import evaluate_sets
 from geomflow.metrics.compare_shapes import evaluate_pairs
+from geomflow.metrics.density import PER_CELL
 from geomflow.metrics.evaluation import Evaluation
 from geomflow.metrics.inputs import ShapeSet, open_shapes
 from geomflow.metrics.judge_solids import evaluate_solids
 from geomflow.metrics.parallel import Options
-from geomflow.metrics.protocols import Protocol, protocol_of
+from geomflow.metrics.protocols import DISTANCES, Protocol, protocol_of
+
+logger = logging.getLogger("geomflow")
 
 Place = str | Path
 
@@ -37,35 +41,38 @@ def evaluate(
         generated: The shapes to judge.
         reference: The shapes to judge by; `solid` does without.
         protocol: A name of `geomflow.metrics.PROTOCOLS`.
-        train: What the model was trained on: for a control, and to find shapes that it remembers. For protocols that
-            compare sets, it also sets the global frame.
-        split: Split of a reference dataset, by default `test`; training shapes are those of `train`.
+        train: What the model was trained on, for protocols that compare sets: for a control, for the frame that all
+            shapes share, and to find shapes that the model remembers. For images: more images of the reference's law.
+        split: Split of the reference, by default `test` where there is one; training shapes are those of `train`.
         points: Points per shape, if not the protocol's.
-        distances: Distances between shapes, if not the protocol's.
+        distances: Distances between sets, if not the protocol's.
         options: Seed, level, draws, processes, cache and so on.
 
     Raises:
-        ConfigError: There is no such protocol or distance, or it wants a reference, or does not take a training set.
+        ConfigError: There is no such protocol or distance, or it wants a reference, or does not take an argument.
         EvaluationError: What is given does not fit the protocol, or the shapes are in different frames.
         MeshError: A file cannot be read; the message names it.
         RecordError: There are no shapes.
     """
-    options, how = options or Options(), protocol_of(protocol)
+    options, how = _usable(options or Options()), protocol_of(protocol)
+    _check(how, reference, {"train": train, "split": split, "points": points, "distances": distances})
     how = replace(how, points=points or how.points, distances=distances or how.distances)
-    _check(how, reference, train)
+    start = time.perf_counter()
     if how.compares == "images":
         from geomflow.metrics.compare_images import evaluate_images  # loads torch
 
-        return evaluate_images(Path(generated), Path(str(reference)), train and Path(train), how, options)
-    sets = {"generated": open_shapes(generated), "reference": reference and open_shapes(reference, split)}
-    sets["train"] = train and open_shapes(train, "train" if (Path(train) / "manifest.jsonl").is_file() else "")
-    there: dict[str, Any] = {role: one for role, one in sets.items() if one}
-    start = time.perf_counter()
-    frame, found = _measured(there, how, options)
+        places = (Path(place) if place else None for place in (generated, reference, train))
+        return evaluate_images(*places, how, options)  # pyright: ignore[reportArgumentType]
+    sets = {"generated": open_shapes(generated)}
+    if reference is not None:
+        sets["reference"] = open_shapes(reference, split)
+    if train is not None:
+        sets["train"] = open_shapes(train, default="train")
+    frame, found = _measured(sets, how, options)
     return Evaluation(
-        terms=_terms(how, frame, there),
-        settings={"seed": options.seed, "level": options.level, "draws": options.draws},
-        inputs={role: one.about() for role, one in there.items()},
+        terms=_terms(how, sets, options),
+        settings={"seed": options.seed, "level": options.level, "draws": options.draws, "frame": frame},
+        inputs={role: one.about() for role, one in sets.items()},
         seconds={"measuring": time.perf_counter() - start},
         **found,
     )
@@ -78,31 +85,62 @@ def _measured(sets: dict[str, ShapeSet], how: Protocol, options: Options) -> tup
         numbers, shapes = evaluate_solids(generated, how, options, "generated")
         controls = {"reference": evaluate_solids(reference, how, options, "reference")[0]} if reference else {}
         return {"name": how.frame}, {"numbers": numbers, "shapes": shapes, "controls": controls}
-    if reference is None:
-        raise ConfigError(f"protocol {how.name!r} compares with a reference, given none")
     if how.compares == "sets":
-        frame, numbers, controls, shapes = evaluate_sets(generated, reference, sets.get("train"), how, options)
+        frame, numbers, controls, shapes = evaluate_sets(generated, sets["reference"], sets.get("train"), how, options)
         return frame, {"numbers": numbers, "controls": controls, "shapes": shapes}
-    numbers, shapes = evaluate_pairs(generated, reference, how, options)
+    numbers, shapes = evaluate_pairs(generated, sets["reference"], how, options)
     return {"name": how.frame}, {"numbers": numbers, "shapes": shapes}
 
 
-def _check(how: Protocol, reference: Place | None, train: Place | None) -> None:
+def _check(how: Protocol, reference: Place | None, given: dict[str, Any]) -> None:
+    """Refuse what a protocol does not use, before anything is measured."""
     if reference is None and how.compares != "solids":
         raise ConfigError(f"protocol {how.name!r} compares with a reference, given none")
-    if train is not None and how.compares not in ("sets", "images"):
-        raise ConfigError(f"protocol {how.name!r} does not look at training shapes; leave train out")
-    if how.points < 1 and how.compares != "images":
-        raise ConfigError(f"points must be at least 1, not {how.points}")
+    sets, images = how.compares == "sets", how.compares == "images"
+    takes = {"train": sets or images, "split": not images and reference, "points": not images, "distances": sets}
+    for name, value in given.items():
+        if value and not takes[name]:
+            raise ConfigError(f"protocol {how.name!r} does not use {name} here; leave it out")
+    for distance in given["distances"]:
+        if distance not in DISTANCES:
+            raise ConfigError(f"unknown distance {distance!r}: the distances between sets are {', '.join(DISTANCES)}")
+    least = 2 * PER_CELL if how.compares == "samples" else 1
+    if given["points"] and given["points"] < least:
+        raise ConfigError(f"points must be at least {least} for {how.name!r}, not {given['points']}")
 
 
-def _terms(how: Protocol, frame: dict[str, Any], sets: dict[str, ShapeSet]) -> dict[str, Any]:
+def _usable(options: Options) -> Options:
+    """The options, without a cache that cannot be written.
+
+    Raises:
+        ConfigError: One is out of range, or there is no such device.
+    """
+    if options.draws < 1 or options.workers < 1 or not 0 < options.level < 1:
+        given = f"draws {options.draws}, workers {options.workers}, level {options.level}"
+        raise ConfigError(f"draws and workers must be at least 1 and level between 0 and 1, given {given}")
+    if options.device != "cpu":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise ConfigError(f"device {options.device!r} is not there; use cpu")
+    try:
+        if options.cache is not None:
+            options.cache.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        logger.warning("%s: cannot be written, so nothing is kept (%s)", options.cache, error.strerror)
+        return replace(options, cache=None)
+    return options
+
+
+def _terms(how: Protocol, sets: dict[str, ShapeSet], options: Options) -> dict[str, Any]:
     """What must agree for results to be comparable."""
-    reference = sets.get("reference")
+    hashes = {role: one.sha256() for role, one in sets.items() if role != "generated"}
     return {
         "protocol": how.name,
         "points": how.points,
-        "frame": frame,
+        "frame": how.frame,
         "distances": list(how.distances),
-        "reference": reference and {"count": len(reference), "sha256": reference.sha256()},
+        "any_frame": options.any_frame,
+        "generated": len(sets["generated"]),
+        **{role: f"{len(sets[role])} shapes, sha256 {digest}" for role, digest in hashes.items()},
     }

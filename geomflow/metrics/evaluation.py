@@ -2,9 +2,11 @@
 
 import importlib.metadata
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,7 @@ from geomflow.metrics.statistics import Estimate, bootstrap_interval
 from geomflow.version import __version__
 
 FORMAT = 1
-LIBRARIES = ("numpy", "scipy", "trimesh", "pykdtree", "warp-lang", "torch")
+LIBRARIES = ("numpy", "scipy", "trimesh", "warp-lang", "torch")
 """What versions are noted of."""
 
 
@@ -45,8 +47,8 @@ class Evaluation:
     """A finished evaluation.
 
     Attributes:
-        terms: What must agree for two evaluations to be compared: protocol, points, frame, distances, reference.
-        settings: Seed, level and draws.
+        terms: What must agree for two evaluations to be compared: protocol, points, frame, distances, counts, hashes.
+        settings: Seed, level and draws, and the frame's numbers.
         inputs: The sets, with counts and hashes.
         numbers: The results.
         controls: The same numbers for sets whose quality is known, such as training shapes in place of generated ones.
@@ -63,8 +65,8 @@ class Evaluation:
     seconds: dict[str, float] = field(default_factory=dict)
 
     def __getitem__(self, metric: str) -> float:
-        """Return the value of a metric by its name."""
-        return next(number.value for number in self.numbers if number.metric == metric)
+        """Return the value of a metric by its name; KeyError if there is none."""
+        return _plain(self.numbers)[metric]
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything, as it is written; `results` holds plain numbers by name."""
@@ -92,12 +94,25 @@ class Evaluation:
         write_atomically(Path(path), (json.dumps(self.as_dict(), indent=1) + "\n").encode())
 
     def table(self) -> str:
-        """Return the numbers as a Markdown table, controls below the results."""
+        """Return what was measured in a line, and the numbers as a Markdown table, controls below the results."""
         rows = [("generated", self.numbers), *self.controls.items()]
         level = f"{100 * self.settings['level']:g} %"
         head = f"| set | metric | value | {level} interval | {level} of a perfect model |"
-        lines = [head, "| --- | --- | --- | --- | --- |"]
+        lines = [f"{self._headline()}\n", head, "| --- | --- | --- | --- | --- |"]
         return "\n".join([*lines, *(_line(name, number) for name, numbers in rows for number in numbers)])
+
+    def _headline(self) -> str:
+        terms = [(name, self.terms.get(name)) for name in ("points", "frame", "distances")]
+        about = [f"{name} {', '.join(value) if isinstance(value, list) else value}" for name, value in terms if value]
+        sets = [_counted(role, **one) for role, one in self.inputs.items()]
+        return f"protocol {self.terms['protocol']}: {'; '.join([*sets, *about])}"
+
+
+def _counted(role: str, count: int, split: str = "", missing: int = 0, **_: Any) -> str:
+    """How many shapes a set has, for people."""
+    of_split = f" (split {split})" if split else ""
+    lost = f", {missing} more without a surface" if missing else ""
+    return f"{count} {role} shapes{of_split}{lost}"
 
 
 def numbers_of(estimates: Mapping[str, Estimate], distance: str = "") -> list[Number]:
@@ -107,9 +122,22 @@ def numbers_of(estimates: Mapping[str, Estimate], distance: str = "") -> list[Nu
 
 
 def mean_of(metric: str, values: Sequence[float] | np.ndarray, level: float, draws: int, seed: int) -> Number:
-    """Return the mean over shapes with its bootstrap interval."""
+    """Return the mean over shapes with its bootstrap interval, which one shape does not have."""
     array = np.asarray(values, dtype=np.float64)
-    return Number(metric, float(array.mean()), *bootstrap_interval(array, level, draws, seed))
+    interval = bootstrap_interval(array, level, draws, seed) if len(array) > 1 else (None, None)
+    return Number(metric, float(array.mean()), *interval)
+
+
+def share_of(metric: str, hits: Sequence[Any] | np.ndarray, level: float) -> Number:
+    """Return the share of shapes that have a property, with the interval of Wilson (J. Am. Stat. Assoc. 22, 1927).
+
+    Unlike a bootstrap it says something where none or all have it: 0 of 24 is 0 to 14 %.
+    """
+    count, share = len(hits), float(np.mean(hits))
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
+    half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + (z / (2 * count)) ** 2)
+    return Number(metric, share, max(0.0, middle - half), min(1.0, middle + half))
 
 
 def compare(files: Sequence[str | Path]) -> str:
@@ -134,7 +162,7 @@ def _check_terms(first: str | Path, terms: dict[str, Any], second: str | Path, o
     for name in dict.fromkeys([*terms, *others]):
         if terms.get(name) != others.get(name):
             raise EvaluationError(
-                f"{first} and {second} cannot be compared: their {name} differ, {_short(terms.get(name))} and "
+                f"{first} and {second} cannot be compared: they differ in {name}, {_short(terms.get(name))} and "
                 f"{_short(others.get(name))}"
             )
 
@@ -142,18 +170,14 @@ def _check_terms(first: str | Path, terms: dict[str, Any], second: str | Path, o
 def _read(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text())
-        if found["format"] > FORMAT:
-            raise EvaluationError(f"{path}: format {found['format']} is newer than {FORMAT}")
         found["numbers"] = {row["metric"]: Number(**row) for row in found["uncertainty"]}
-        found["terms"] = dict(found["terms"])
+        newer, found["terms"] = found["format"] > FORMAT, dict(found["terms"])
     except OSError as error:
         raise EvaluationError(f"{path}: cannot be read ({error.strerror})") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise (
-            error
-            if isinstance(error, EvaluationError)
-            else EvaluationError(f"{path}: not a result of `geomflow evaluate`")
-        ) from error
+        raise EvaluationError(f"{path}: not a result of `geomflow evaluate`") from error
+    if newer:
+        raise EvaluationError(f"{path}: its format is newer than {FORMAT}, the newest this geomflow reads")
     return found
 
 
@@ -167,8 +191,10 @@ def _line(name: str, number: Number) -> str:
 
 
 def _cell(number: Number) -> str:
-    interval = _range(number.low, number.high)
-    return f"{number.value:.4g} ({interval})" if interval else f"{number.value:.4g}"
+    """Value, interval, and the band of a perfect model."""
+    null = _range(number.null_low, number.null_high)
+    parts = [f"{number.value:.4g}", f"({interval})" if (interval := _range(number.low, number.high)) else ""]
+    return " ".join(filter(None, [*parts, f"[perfect: {null}]" if null else ""]))
 
 
 def _range(low: float | None, high: float | None) -> str:

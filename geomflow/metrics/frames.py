@@ -2,7 +2,9 @@
 
 A distance between sets in different units, or of which one has +z up and the other +y, is a number like any other. So
 sets are looked at before: their points, all shapes together, must have about the same centre and spread, and none of
-the other ways to turn one of them by right angles may fit much better than the way it is.
+the other ways to turn one of them by right angles may fit clearly better than the way it is. Halves of 5 to 30 chairs
+differ in spread by a factor of 1.15 at most and in centre by 0.39, and no turn ever fits better; a turn by a quarter
+about the vertical of real seats fits 1.25 times worse, one of the vertical itself 2.2 times.
 """
 
 import itertools
@@ -15,18 +17,18 @@ from geomflow.errors import EvaluationError
 from geomflow.metrics.distances import chamfer
 
 Frame = Literal["global", "box"]
-Clouds = Float[np.ndarray, "shapes points 3"]
+Clouds = Float[np.ndarray, "_ _ 3"]
 
-SPREAD = 2.0
+SPREAD = 1.3
 """Ratio of two sets' spreads from which on they are in different units."""
 
-SHIFT = 1.0
+SHIFT = 0.5
 """Distance of two sets' centres, in spreads, from which on they are in different places."""
 
-TURNED = 0.5
-"""Share of its distance to which turning a set by right angles may bring it before it counts as turned."""
+TURNED = 1.2
+"""How many times as close a turn by right angles may bring a set before the set counts as turned."""
 
-LOOKED_AT = 3000
+LOOKED_AT = 10_000
 """Points of each set that are looked at."""
 
 
@@ -67,35 +69,43 @@ def frame_of(kind: Frame, clouds: Clouds) -> GlobalFrame | BoxFrame:
     return BoxFrame() if kind == "box" else _global(clouds)
 
 
-def check_units(generated: Clouds, reference: Clouds) -> None:
-    """Refuse sets whose points lie in different places or at different scales.
+def check_frames(clouds: Clouds, reference: Clouds, who: str, each_its_own: bool = False) -> None:
+    """Refuse clouds that are in another frame than the reference.
+
+    Args:
+        clouds: What is checked.
+        reference: Reference clouds.
+        who: What the message calls the clouds, such as `generated`.
+        each_its_own: Whether every shape will have a frame of its own, so that only axes matter.
 
     Raises:
-        EvaluationError: They do; the message gives both.
+        EvaluationError: They lie elsewhere, are larger or smaller, or turned; the message says by how much.
     """
-    one, other = _global(generated), _global(reference)
+    if not each_its_own:
+        _check_units(clouds, reference, who)
+    frame = frame_of("box" if each_its_own else "global", reference)
+    _check_axes(frame.apply(clouds), frame.apply(reference), who)
+
+
+def _check_units(clouds: Clouds, reference: Clouds, who: str) -> None:
+    one, other = _global(clouds), _global(reference)
     ratio, shift = one.std / other.std, float(np.linalg.norm(one.mean - other.mean)) / other.std
     if not (1 / SPREAD < ratio < SPREAD and shift < SHIFT):
         raise EvaluationError(
-            f"generated and reference shapes are in different frames: spread {one.std:.3g} about {_text(one.mean)} "
+            f"{who} and reference shapes are in different frames: spread {one.std:.3g} about {_text(one.mean)} "
             f"against {other.std:.3g} about {_text(other.mean)}; bring both into one unit (--any-frame compares anyway)"
         )
 
 
-def check_axes(generated: Clouds, reference: Clouds) -> None:
-    """Refuse sets of which one fits the other much better once it is turned by right angles.
-
-    Raises:
-        EvaluationError: They do; the message says how.
-    """
-    one, other = (_some(clouds) for clouds in (generated, reference))
+def _check_axes(clouds: Clouds, reference: Clouds, who: str) -> None:
+    one, other = (_some(points) for points in (clouds, reference))
     distances = [chamfer(one @ turn.T, other) for turn in TURNS]
     best = int(np.argmin(distances))
-    if distances[best] < TURNED * distances[0]:
+    if TURNED * distances[best] < distances[0]:
         axes = " ".join(_axis(row) for row in TURNS[best])
         raise EvaluationError(
-            f"generated shapes seem turned: with ({axes}) for (x y z) they are {distances[0] / distances[best]:.1f} "
-            f"times as close to the reference shapes; turn them first (--any-frame compares anyway)"
+            f"{who} shapes seem turned: with ({axes}) for (x y z) they are {distances[0] / distances[best]:.1f} times "
+            f"as close to the reference shapes; turn them first (--any-frame compares anyway)"
         )
 
 

@@ -1,8 +1,8 @@
 """Shapes to evaluate: a folder, zip or CSV of meshes or point files, a dataset of `geomflow prep`, an array of clouds.
 
 Every shape has a name and a hash of its content. Random points of a shape are seeded by that hash and by the role that
-the shape plays, so that they change neither with the order of a set nor with what else is in it, and a shape that
-stands on both sides of a comparison is sampled twice.
+the shape plays, so that they change neither with the order of a set nor with what else is in it, and a mesh that stands
+on both sides of a comparison is sampled twice. Of stored points, each role takes others, as far as there are enough.
 """
 
 import hashlib
@@ -16,14 +16,19 @@ import trimesh
 from jaxtyping import Float
 
 from geomflow.errors import EvaluationError, MeshHasNoFaces, RecordError
+from geomflow.geometry.distance import SignedDistanceField
 from geomflow.geometry.read import SUFFIXES, read_mesh
 from geomflow.geometry.surface import sample_surface
 from geomflow.prep import manifest
-from geomflow.prep.sources import find_sources, local_file
+from geomflow.prep.job import upright
+from geomflow.prep.sources import Source, find_sources, local_file
 from geomflow.records import load_record
 
 GENERATION = "generation.json"
 """What `geomflow generate` writes beside its shapes."""
+
+ROLES = ("generated", "reference", "training")
+"""Roles that a shape can play."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,8 @@ class Shape:
         sha256: Hash of its content.
         points: Its points (n, 3), if they came out of an array.
         record: Whether the file is a shape record.
+        up: Axis that points up in the file, `y` or `z`, as a CSV may say.
+        yaw: Degrees about +y that turn its front to +z.
     """
 
     id: str
@@ -43,9 +50,11 @@ class Shape:
     sha256: str
     points: np.ndarray | None = None
     record: bool = False
+    up: str = "y"
+    yaw: float = 0.0
 
     def read(self) -> trimesh.Trimesh | trimesh.PointCloud:
-        """Return the mesh, or the points if there are no faces, in the file's own frame.
+        """Return the mesh, or the points if there are no faces, upright.
 
         Raises:
             MeshError: The file cannot be read.
@@ -53,13 +62,14 @@ class Shape:
         """
         if self.points is not None:
             return trimesh.PointCloud(self.points)
-        if not self.record:
-            with local_file(self.path) as file:
-                return read_mesh(file)
-        record = load_record(self.path, ("vertices", "faces", "surface_points"))
-        if not len(record.faces):
-            return trimesh.PointCloud(record.surface_points.astype(np.float64))
-        return trimesh.Trimesh(record.vertices.astype(np.float64), record.faces, process=False)
+        if self.record:
+            record = load_record(self.path, ("vertices", "faces", "surface_points"))
+            if not len(record.faces):
+                return trimesh.PointCloud(record.surface_points.astype(np.float64))
+            return trimesh.Trimesh(record.vertices.astype(np.float64), record.faces, process=False)
+        with local_file(self.path) as file:
+            found = read_mesh(file)
+        return found if isinstance(found, trimesh.PointCloud) else upright(found, self.up, self.yaw)
 
     def mesh(self) -> trimesh.Trimesh:
         """Return the mesh.
@@ -76,23 +86,24 @@ class Shape:
     def cloud(self, count: int, role: str, seed: int = 0) -> Float[np.ndarray, "count 3"]:
         """Return `count` points: of the file's own, without replacement, or drawn from the surface by area.
 
-        A record gives its surface points, which leave out walls buried inside the solid, if it has enough of them.
+        A record gives its surface points, or others of the same surface, which leaves out walls buried in the solid.
 
         Raises:
             EvaluationError: The file holds no surface and fewer points.
             MeshError: The file cannot be read.
             RecordError: The record cannot be read.
         """
-        draw = self.seed(role, seed)
-        points = load_record(self.path, ("surface_points",)).surface_points if self.record else np.zeros((0, 3))
-        if len(points) < count:
-            found = self.read()
-            if not isinstance(found, trimesh.PointCloud):
-                return sample_surface(found, count, draw).points
-            points = np.asarray(found.vertices)
+        stored = load_record(self.path, ("surface_points",)).surface_points if self.record else np.zeros((0, 3))
+        found = trimesh.PointCloud(stored) if len(stored) >= count else self.read()
+        if not isinstance(found, trimesh.PointCloud):
+            surface = SignedDistanceField(found, internal_walls=False).boundary() if self.record else found
+            return sample_surface(surface, count, self.seed(role, seed)).points
+        points = np.asarray(found.vertices, dtype=np.float64)
         if len(points) < count:
             raise EvaluationError(f"{self.path}: wanted at least {count} points, found {len(points)}")
-        return points[np.random.default_rng(draw).permutation(len(points))[:count]].astype(np.float64)
+        order = np.random.default_rng(self.seed("order", seed)).permutation(len(points))
+        first = min(ROLES.index(role) * count, len(points) - count)
+        return points[order[first : first + count]]
 
     def seed(self, role: str, seed: int) -> int:
         """Return the seed of this shape's random points in a role."""
@@ -107,7 +118,7 @@ class ShapeSet:
         path: The place.
         shapes: The shapes, by id.
         missing: Shapes that a generation failed to give a surface; they cannot be measured and must not be forgotten.
-        split: Split of a dataset that they are.
+        split: Split that they are, empty if there are none.
     """
 
     path: str
@@ -129,31 +140,30 @@ class ShapeSet:
         return {"path": self.path, "split": self.split, **counts, "sha256": self.sha256()}
 
 
-def open_shapes(place: str | Path, split: str = "") -> ShapeSet:
+def open_shapes(place: str | Path, split: str = "", default: str = "test") -> ShapeSet:
     """Return the shapes of a place, in the order of their ids.
 
     Args:
         place: Folder, zip or CSV of meshes or point files; one mesh; dataset folder of `geomflow prep`; .npy or .pt
             array of clouds (shapes, points, 3) or of one cloud (points, 3).
-        split: Split of a dataset; if not given, `test` where there is one, else all of them.
+        split: Split of a dataset, of a CSV, or of folders named after splits.
+        default: Split to take where none is given and there is this one; all shapes are taken where there is not.
 
     Raises:
-        EvaluationError: An array holds no clouds of finite numbers, or a split is asked of what has none.
+        EvaluationError: An array holds no clouds of finite numbers, or there is no such split.
         RecordError: Nothing is there, or there are no shapes in it.
     """
     place = Path(place)
     if (place / manifest.NAME).is_file():
-        return _of_dataset(place, split)
+        return _of_dataset(place, split, default)
     if place.is_file() and place.suffix.lower() in (".npy", ".pt"):
         found = ShapeSet(str(place), _of_array(place))
     elif place.is_file() and place.suffix.lower() in SUFFIXES:
         found = ShapeSet(str(place), (Shape(place.stem, str(place), _hash_of(str(place))),))
     else:
-        found = ShapeSet(str(place), _of_files(place), _failures(place))
+        return _of_files(place, split, default)
     if split:
-        raise EvaluationError(
-            f"{place}: has no splits, so no {split!r}; splits are those of a dataset by `geomflow prep`"
-        )
+        raise EvaluationError(f"{place}: has no splits, so no {split!r}")
     return found
 
 
@@ -198,11 +208,10 @@ def _array(path: Path) -> np.ndarray:
         raise EvaluationError(f"{path}: not an array of numbers ({str(error).splitlines()[0]})") from error
 
 
-def _of_dataset(place: Path, split: str) -> ShapeSet:
+def _of_dataset(place: Path, split: str, default: str) -> ShapeSet:
     entries = manifest.read(place)
     splits = {entry.split for entry in entries.values() if entry.status == "done"}
-    split = split or ("test" if "test" in splits else "")
-    wanted = [split] if split else sorted(splits)
+    wanted = [split] if split else [default] if default in splits else sorted(splits)
     if not wanted:
         raise RecordError(f"{place}: no records in it; make some with `geomflow prep`")
     chosen = [entry for name in wanted for entry in manifest.of_split(place, entries, name)]
@@ -211,8 +220,25 @@ def _of_dataset(place: Path, split: str) -> ShapeSet:
     return ShapeSet(str(place), shapes, split=" ".join(wanted))
 
 
-def _of_files(place: Path) -> tuple[Shape, ...]:
-    return tuple(Shape(source.id, source.path, _hash_of(source.path)) for source in find_sources(place, clouds=True))
+def _of_files(place: Path, split: str, default: str) -> ShapeSet:
+    missing = _failures(place)
+    try:
+        sources = find_sources(place, clouds=True)
+    except RecordError:
+        if not missing:
+            raise
+        return ShapeSet(str(place), (), missing)
+    splits = {source.split for source in sources}
+    wanted = split or (default if default in splits else "")
+    chosen = [source for source in sources if not wanted or source.split == wanted]
+    if not chosen:
+        raise EvaluationError(f"{place}: no shape in split {split!r}; there are {', '.join(sorted(splits))}")
+    shapes = tuple(_of_source(source) for source in chosen)
+    return ShapeSet(str(place), shapes, missing, wanted or (" ".join(sorted(splits)) if len(splits) > 1 else ""))
+
+
+def _of_source(source: Source) -> Shape:
+    return Shape(source.id, source.path, _hash_of(source.path), up=source.up, yaw=source.yaw)
 
 
 def _failures(place: Path) -> int:
@@ -225,8 +251,10 @@ def _failures(place: Path) -> int:
 
 
 def _hash_of(path: str) -> str:
+    """Hash of a file, and for glTF of the buffers beside it."""
     with local_file(path) as file:
-        return _hash(Path(file).read_bytes() if Path(file).is_file() else b"")
+        buffers = sorted(file.parent.rglob("*.bin")) if file.suffix.lower() == ".gltf" else []
+        return _hash(b"".join(part.read_bytes() for part in (file, *buffers) if part.is_file()))
 
 
 def _hash(content: bytes) -> str:

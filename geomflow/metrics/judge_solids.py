@@ -8,7 +8,7 @@ import numpy as np
 from geomflow.geometry.frame import normalize
 from geomflow.geometry.thickness import print_report
 from geomflow.geometry.weld import weld
-from geomflow.metrics.evaluation import Number, mean_of
+from geomflow.metrics.evaluation import Number, share_of
 from geomflow.metrics.inputs import Shape, ShapeSet
 from geomflow.metrics.parallel import Options, mapped
 from geomflow.metrics.protocols import Protocol
@@ -39,8 +39,7 @@ def evaluate_solids(
     found = mapped(_judged, jobs, keys, f"{role} solids", options)
     rows = [{name: value.item() for name, value in row.items()} for row in found]
     failed = [dict.fromkeys(SHARES, False) for _ in range(shapes.missing)]
-    how = (options.level, options.draws, options.seed)
-    numbers = [mean_of(name, [row[name] for row in (*rows, *failed)], *how) for name in SHARES]
+    numbers = [share_of(name, [row[name] for row in (*rows, *failed)], options.level) for name in SHARES]
     thickness = [row["thickness"] for row in rows if math.isfinite(row["thickness"])]
     if thickness:
         numbers.append(Number("thickness-median", float(np.median(thickness))))
@@ -56,7 +55,7 @@ def _judged(job: tuple[Shape, int, int]) -> dict[str, np.ndarray]:
         "watertight": solid.watertight and solid.winding_consistent,
         "one-component": solid.outer_components == 1,
         "no-self-intersections": solid.self_intersections == 0,
-        "thick-enough": not set(report.reasons()) - set(solid.reasons()),
+        "thick-enough": math.isfinite(report.thickness) and not set(report.reasons()) - set(solid.reasons()),
         "solid": solid.passes,
         "printable": report.passes,
         "components": solid.outer_components,

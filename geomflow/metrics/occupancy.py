@@ -20,8 +20,8 @@ RESOLUTION = 28
 
 
 def jensen_shannon(
-    generated: Float[np.ndarray, "g n 3"],
-    reference: Float[np.ndarray, "r n 3"],
+    generated: Float[np.ndarray, "_ _ 3"],
+    reference: Float[np.ndarray, "_ _ 3"],
     resolution: int = RESOLUTION,
     level: float = 0.95,
     draws: int = 1000,
@@ -69,7 +69,7 @@ def _counts(clouds: np.ndarray, corner: np.ndarray, edge: float, resolution: int
 
 def _total(counts: csr_array, shapes: np.ndarray) -> np.ndarray:
     """Points of some shapes together in each cell."""
-    return np.bincount(shapes, minlength=counts.shape[0]) @ counts
+    return np.asarray(counts[shapes].sum(axis=0))
 
 
 def _divergence(p: np.ndarray, q: np.ndarray) -> float:

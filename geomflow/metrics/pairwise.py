@@ -1,4 +1,4 @@
-"""Matrices of distances between two collections of shapes: chamfer by kd-trees, earth mover's by exact assignment.
+"""Matrices of distances between two collections of shapes: chamfer, and earth mover's by exact assignment.
 
 A row is one shape against a whole collection. Rows that are done are kept in a file, if a folder is given, so that an
 interrupted matrix goes on where it was and one that was made before is read: the file is named after a hash of both
@@ -9,20 +9,18 @@ import hashlib
 import io
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+from scipy.spatial import KDTree
 from tqdm import tqdm
 
 from geomflow.files import write_atomically
 from geomflow.geometry.curve import along_curve
+from geomflow.metrics._nearest import in_blocks, mean_nearest
 
 Row = Callable[[int], np.ndarray]
 """A row of a matrix by its number."""
-
-LEAF_POINTS = 16
-"""Points per kd-tree leaf: five times as quick as 8 and as quick as 32, for clouds of 2,048 points on a surface."""
 
 VERSION = 1
 """Counts up when a distance changes its value, so that no old matrix is read."""
@@ -37,9 +35,8 @@ def pairwise_chamfer(
 ) -> Float[np.ndarray, "a b"]:
     """Return the chamfer distance (a, b) of every shape of one collection to every shape of the other.
 
-    The convention is that of `geomflow.metrics.chamfer`: both directions summed, squared by default (generation). One
-    kd-tree per shape is built once and asked for all points of all other shapes. If `b_sets` is `a_sets` itself, each
-    pair is measured once.
+    The convention is that of `geomflow.metrics.chamfer`: both directions summed, squared by default (generation). If
+    `b_sets` is `a_sets` itself, each pair is measured once.
 
     Args:
         a_sets: Points (a, n, 3).
@@ -92,7 +89,8 @@ def sampling_floors(sets: Float[np.ndarray, "shapes points 3"]) -> Float[np.ndar
     """Return the squared chamfer distance (shapes,) that a second sample of each shape's surface would have to it.
 
     On a surface of area A a point's nearest neighbour among n others has the mean square A / (pi n), be they of its own
-    sample or of another, so twice the mean square within the sample is the floor 2 A / (pi n) of `chamfer_floor`.
+    sample or of another, so twice the mean square within the sample is the floor 2 A / (pi n) of `chamfer_floor`. That
+    holds for random points: those spread evenly have larger floors. Copies of a point, as padding makes, count once.
 
     Args:
         sets: Points (shapes, n, 3), n at least 2.
@@ -103,7 +101,12 @@ def sampling_floors(sets: Float[np.ndarray, "shapes points 3"]) -> Float[np.ndar
     sets = _checked("sets", sets)
     if sets.shape[1] < 2:
         raise ValueError("sets must have at least 2 points per shape, given 1")
-    return np.array([2 * np.square(_tree(points).query(points, k=2)[0][:, 1]).mean() for points in sets])
+    return np.array([_floor(np.unique(points, axis=0)) for points in sets])
+
+
+def _floor(points: np.ndarray) -> float:
+    """Twice the mean squared distance to the nearest other point, 0 where all points are one."""
+    return float(2 * np.square(KDTree(points).query(points, k=2)[0][:, 1]).mean()) if len(points) > 1 else 0.0
 
 
 def _both(a_sets: np.ndarray, b_sets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -123,19 +126,8 @@ def _checked(name: str, sets: np.ndarray) -> np.ndarray:
 
 def _mean_distances(a: np.ndarray, b: np.ndarray, squared: bool) -> Row:
     """For a shape of a: the mean (squared) distance (b,) from each shape of b to it."""
-    queries = np.concatenate([points[along_curve(points)] for points in b])  # neighbours find the tree in the cache
-
-    def row(i: int) -> np.ndarray:
-        distances = _tree(a[i]).query(queries, k=1)[0].reshape(b.shape[:2])
-        return (np.square(distances) if squared else distances).mean(axis=1)
-
-    return row
-
-
-def _tree(points: np.ndarray) -> Any:
-    from pykdtree.kdtree import KDTree
-
-    return KDTree(points, leafsize=LEAF_POINTS)
+    queries = np.stack([points[along_curve(points)] for points in b])
+    return lambda i: mean_nearest(queries, in_blocks(a[i]), squared)
 
 
 def _emd(a: np.ndarray, b: np.ndarray, device: str) -> Row:
@@ -172,10 +164,9 @@ def _opened(name: str, rows: np.ndarray, columns: np.ndarray, cache: Path | None
     nothing = np.full((len(rows), len(columns)), np.nan)
     if cache is None:
         return nothing
-    file = cache / f"{_key(name, rows, columns)}.npy"
-    if not file.is_file():
-        content = io.BytesIO()
-        np.save(content, nothing)
+    file, content = cache / f"{_key(name, rows, columns)}.npy", io.BytesIO()
+    np.save(content, nothing)
+    if not file.is_file() or file.stat().st_size != len(content.getvalue()):  # there is none, or half of one
         write_atomically(file, content.getvalue())
     return np.load(file, mmap_mode="r+")
 

@@ -1,8 +1,12 @@
 """Many shapes at a time: one function over many jobs in processes, with a bar, and with results kept by content."""
 
+import functools
 import io
+import signal
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -12,7 +16,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from geomflow.errors import GeomflowError
+from geomflow.errors import EvaluationError, GeomflowError
 from geomflow.files import write_atomically
 from geomflow.warp_runtime import wp
 
@@ -25,7 +29,7 @@ Arrays = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Options:
-    """How an evaluation is carried out; nothing here but seed, level and draws changes a number.
+    """How an evaluation is carried out; beside seed, level and draws nothing here changes a number.
 
     Attributes:
         seed: Seed of everything random.
@@ -63,14 +67,29 @@ def mapped(
     Raises:
         GeomflowError: A process died, for want of memory perhaps; what was done is in the cache.
     """
-    found = [_read(options.cache, key) for key in keys]
-    todo = [i for i, result in enumerate(found) if result is None]
+    found = {i: result for i, key in enumerate(keys) if (result := _read(options.cache, key)) is not None}
+    todo = [i for i in range(len(jobs)) if i not in found]
     with _map(min(options.workers, len(todo)) if len(todo) > FEW else 1) as run:
-        made = zip(todo, run(work, [jobs[i] for i in todo]), strict=True)
-        for i, result in tqdm(made, what, len(todo), unit="shape", disable=not options.progress or not todo):
-            found[i] = result
-            _write(options.cache, keys[i], result)
-    return [result for result in found if result is not None]
+        made = run(functools.partial(_kept, work, options.cache), [(jobs[i], keys[i]) for i in todo])
+        found |= zip(
+            todo, tqdm(made, what, len(todo), unit="shape", disable=not (options.progress and todo)), strict=True
+        )
+    return [found[i] for i in range(len(jobs))]
+
+
+def _kept(work: Callable[[Any], Arrays], cache: Path | None, named: tuple[Any, str]) -> Arrays:
+    """The result of a job, written to the cache as soon as it is there."""
+    job, key = named
+    try:
+        result = work(job)
+    except ValueError as error:
+        path = str(getattr(job[0], "path", "")) if isinstance(job, tuple) else ""
+        raise error if path in str(error) else EvaluationError(f"{path}: {error}") from error
+    if cache is not None:
+        content = io.BytesIO()
+        np.savez(content, **result)  # pyright: ignore[reportArgumentType]
+        write_atomically(cache / f"{key}.npz", content.getvalue())
+    return result
 
 
 @contextmanager
@@ -80,10 +99,10 @@ def _map(workers: int) -> Iterator[Any]:
         yield map
         return
     context = get_context("spawn" if wp.is_cuda_available() else None)
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_leave_interrupts) as pool:
         try:
             yield pool.map
-        except RuntimeError as error:
+        except BrokenProcessPool as error:
             raise GeomflowError(
                 f"a process died while shapes were measured ({error}); fewer workers may help"
             ) from error
@@ -91,15 +110,18 @@ def _map(workers: int) -> Iterator[Any]:
             pool.shutdown(cancel_futures=True)
 
 
+def _leave_interrupts() -> None:
+    """Ctrl-C is for the process that started the others, which then ends them."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def _read(cache: Path | None, key: str) -> Arrays | None:
-    if cache is None or not (cache / f"{key}.npz").is_file():
+    """A result that was kept, None if there is none or its file is damaged."""
+    file = cache / f"{key}.npz" if cache is not None else None
+    if file is None or not file.is_file():
         return None
-    with np.load(cache / f"{key}.npz") as file:
-        return dict(file)
-
-
-def _write(cache: Path | None, key: str, result: Arrays) -> None:
-    if cache is not None:
-        content = io.BytesIO()
-        np.savez(content, **result)  # pyright: ignore[reportArgumentType]
-        write_atomically(cache / f"{key}.npz", content.getvalue())
+    try:
+        with np.load(file) as content:
+            return dict(content)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        return None

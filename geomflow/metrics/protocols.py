@@ -31,6 +31,9 @@ class Protocol:
     about: str
 
 
+DISTANCES = ("chamfer", "emd")
+"""Distances that sets can be compared by."""
+
 PROTOCOLS = {
     protocol.name: protocol
     for protocol in (

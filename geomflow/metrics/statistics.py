@@ -134,5 +134,5 @@ def middles(rows: Iterable[dict[str, float]], level: float) -> dict[str, Band]:
 
 
 def _half(rng: np.random.Generator, count: int) -> np.ndarray:
-    """Half of so many shapes, rounded up."""
-    return rng.permutation(count)[: -(-count // 2)]
+    """Half of so many shapes, rounded down, but one at least: fewer shapes make an interval wider and not narrower."""
+    return rng.permutation(count)[: max(1, count // 2)]

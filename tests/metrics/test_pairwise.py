@@ -87,6 +87,12 @@ def test_floors_measured_within_a_sample_are_those_of_the_area():
     assert floors.std() < 0.04 * floors.mean()
 
 
+def test_floors_count_copies_of_points_once():
+    sphere = spheres(1, 0, 1000)
+    padded = np.concatenate([sphere, sphere[:, :500]], axis=1)
+    np.testing.assert_allclose(sampling_floors(padded), sampling_floors(sphere))
+
+
 def test_a_matrix_goes_on_where_it_stopped(tmp_path, monkeypatch):
     a, b = shapes(6, 0), shapes(5, 1)
     whole, rows = pairwise_chamfer(a, b), []
@@ -111,6 +117,15 @@ def test_a_matrix_goes_on_where_it_stopped(tmp_path, monkeypatch):
     assert (pairwise_chamfer(a, b, cache=tmp_path) == whole).all()
     monkeypatch.setattr(pairwise, "_mean_distances", lambda *_: lambda i: pytest.fail(f"row {i} is known"))
     assert (pairwise_chamfer(a, b, cache=tmp_path) == whole).all()
+
+
+def test_a_damaged_file_is_made_anew(tmp_path):
+    a = shapes(4, 0)
+    whole = pairwise_chamfer(a, a, cache=tmp_path)
+    (file,) = tmp_path.iterdir()
+    for length in (0, 100, file.stat().st_size - 40):
+        file.write_bytes(file.read_bytes()[:length])
+        assert (pairwise_chamfer(a, a, cache=tmp_path) == whole).all()
 
 
 def test_other_shapes_or_another_order_are_another_matrix(tmp_path):
