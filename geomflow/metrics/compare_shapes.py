@@ -71,8 +71,8 @@ def surfaces(job: Job) -> dict[str, np.ndarray]:
         "f-score": pairs.f_score(F_SCORE_TAU),
         "hausdorff": pairs.hausdorff(),
         "normal-consistency": pairs.normal_consistency(wanted.normals, found.normals),
-        "iou": _or_none(sampled_iou, true, made, reference.seed("inside", seed)),
-        "near-iou": _or_none(near_surface_iou, true, made, reference.seed("near", seed)),
+        "iou": _or_none(sampled_iou, true, made, 2 * count, reference.seed("inside", seed)),
+        "near-iou": _or_none(near_surface_iou, true, made, count, reference.seed("near", seed)),
         "to-reference": true.unsigned(found.points).mean(),
         "to-generated": made.unsigned(wanted.points).mean(),
         **_frame_numbers(wanted.points, found.points),
@@ -107,10 +107,10 @@ def _in_frame_of(reference: trimesh.Trimesh, other: Any) -> tuple[trimesh.Trimes
     return true, moved
 
 
-def _or_none(iou: Any, true: SignedDistanceField, made: SignedDistanceField, seed: int) -> float:
+def _or_none(iou: Any, true: SignedDistanceField, made: SignedDistanceField, count: int, seed: int) -> float:
     """An IoU, NaN where neither solid has an inside."""
     try:
-        return iou(true, made, seed=seed)
+        return iou(true, made, count=count, seed=seed)
     except ValueError:
         return math.nan
 

@@ -61,8 +61,8 @@ def evaluate(
     if how.compares == "images":
         from geomflow.metrics.compare_images import evaluate_images  # loads torch
 
-        places = (Path(place) if place else None for place in (generated, reference, train))
-        return evaluate_images(*places, how, options)  # pyright: ignore[reportArgumentType]
+        more = None if train is None else Path(train)
+        return evaluate_images(Path(generated), Path(str(reference)), more, how, options)
     sets = {"generated": open_shapes(generated)}
     if reference is not None:
         sets["reference"] = open_shapes(reference, split)

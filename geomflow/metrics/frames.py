@@ -28,7 +28,7 @@ SHIFT = 0.5
 TURNED = 1.2
 """How many times as close a turn by right angles may bring a set before the set counts as turned."""
 
-LOOKED_AT = 10_000
+LOOKED_AT = 5000
 """Points of each set that are looked at."""
 
 
