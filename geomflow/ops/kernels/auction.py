@@ -139,7 +139,8 @@ def relist(
 ) -> wp.float64:
     """Bring a row's list up to date, best column first, and return the value of the last.
 
-    What is on the list before, for a first list that of the row before, is sorted anew and gives way to what is better.
+    What is on the list before, for a first list the columns of about the same number, is sorted anew and gives way to
+    what is better.
     """
     q = wp.vec3(x)
     length = wp.min(LISTED, size)
@@ -235,27 +236,11 @@ def auction(
     ys = coordinates[1, b]
     zs = coordinates[2, b]
     for i in range(size):
+        bound[b, i] = -wp.float64(wp.inf)  # so the first bid of the row makes its list
         for a in range(length):
-            listed[b, i, a] = wp.where(i == 0, a, listed[b, wp.max(i - 1, 0), a])
-        bound[b, i] = relist(
-            rows[b, i],
-            size,
-            squared,
-            columns[b],
-            price[b],
-            xs,
-            ys,
-            zs,
-            lower[b],
-            upper[b],
-            prices[b],
-            least[b],
-            listed[b, i],
-            costs[b, i],
-            values[b, i],
-            seen[b],
-            i + 1,
-        )
+            listed[b, i, a] = wp.clamp(i - length / 2, 0, size - length) + a
+            costs[b, i, a] = wp.float64(0.0)
+            values[b, i, a] = wp.float64(0.0)
     eps = start
     bids = wp.int32(0)
     going = size > 0
@@ -287,7 +272,7 @@ def auction(
                     costs[b, i],
                     values[b, i],
                     seen[b],
-                    size + bids,
+                    bids,
                 )
                 best, first, second = best_two(length, listed[b, i], costs[b, i], values[b, i], price[b])
             second = wp.min(second, bound[b, i] + wp.float64(SLACK) * eps)
