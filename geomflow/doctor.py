@@ -2,7 +2,8 @@
 
 import os
 import platform
-from importlib.metadata import PackageNotFoundError, version
+
+from geomflow.version import version_of
 
 REQUIRED = (
     "geomflow",
@@ -37,21 +38,14 @@ def examine() -> list[str]:
     """Return one line per finding: platform, libraries, devices, kernels, rendering."""
     return [
         f"python {platform.python_version()} on {platform.platform()}, {os.cpu_count()} cores",
-        *(f"{name} {_version(name) or 'MISSING: reinstall geomflow'}" for name in REQUIRED),
-        *(f"{name} {_version(name) or f'not installed; would add {adds}'}" for name, adds in OPTIONAL.items()),
+        *(f"{name} {version_of(name) or 'MISSING: reinstall geomflow'}" for name in REQUIRED),
+        *(f"{name} {version_of(name) or f'not installed; would add {adds}'}" for name, adds in OPTIONAL.items()),
         _torch_devices(),
         _warp_devices(),
         *_kernels(),
         *_ops(),
         _rendering(),
     ]
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return ""
 
 
 def _torch_devices() -> str:

@@ -12,7 +12,7 @@ from geomflow.geometry.frame import similarity_of
 from geomflow.geometry.surface import sample_surface
 from geomflow.metrics.density import density_dispersion
 from geomflow.metrics.distances import chamfer_floor, match
-from geomflow.metrics.evaluation import Number, mean_of
+from geomflow.metrics.evaluation import Number, finite_or_none, mean_of
 from geomflow.metrics.frames import SHIFT, SPREAD
 from geomflow.metrics.inputs import Shape, ShapeSet, in_pairs
 from geomflow.metrics.parallel import Options, mapped
@@ -48,7 +48,7 @@ def evaluate_pairs(
     rows = [{k: float(v) for k, v in row.items()} for row in mapped(measure, jobs, keys, protocol.name, options)]
     if not options.any_frame:
         _check_frame(generated, rows)
-    shapes = [{"id": other.id, **_known(row)} for (_, other), row in zip(pairs, rows, strict=True)]
+    shapes = [{"id": other.id, **finite_or_none(row)} for (_, other), row in zip(pairs, rows, strict=True)]
     found = {name: [row[name] for row in rows if math.isfinite(row[name])] for name in rows[0] if name not in FRAME}
     return [number for name, values in found.items() if values for number in _numbers(name, values, options)], shapes
 
@@ -130,10 +130,6 @@ def _check_frame(generated: ShapeSet, rows: list[dict[str, float]]) -> None:
             f"{generated.path}: in another frame than the reference: {ratio:.3g} times as large and moved by "
             f"{moved:.3g} half edges of a reference's box, at the median (--any-frame compares anyway)"
         )
-
-
-def _known(row: dict[str, float]) -> dict[str, float | None]:
-    return {name: value if math.isfinite(value) else None for name, value in row.items()}
 
 
 def _numbers(name: str, values: list[float], options: Options) -> list[Number]:

@@ -83,7 +83,9 @@ def _measured(sets: dict[str, ShapeSet], how: Protocol, options: Options) -> tup
     generated, reference = sets["generated"], sets.get("reference")
     if how.compares == "solids":
         numbers, shapes = evaluate_solids(generated, how, options, "generated")
-        controls = {"reference": evaluate_solids(reference, how, options, "reference")[0]} if reference else {}
+        controls = (
+            {"reference": evaluate_solids(reference, how, options, "reference")[0]} if reference is not None else {}
+        )
         return {"name": how.frame}, {"numbers": numbers, "shapes": shapes, "controls": controls}
     if how.compares == "sets":
         frame, numbers, controls, shapes = evaluate_sets(generated, sets["reference"], sets.get("train"), how, options)

@@ -1,6 +1,5 @@
 """What an evaluation found, and exactly what was measured: as JSON, as a table, and side by side with others."""
 
-import importlib.metadata
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -14,7 +13,7 @@ import numpy as np
 from geomflow.errors import EvaluationError
 from geomflow.files import write_atomically
 from geomflow.metrics.statistics import Estimate, bootstrap_interval
-from geomflow.version import __version__
+from geomflow.version import __version__, version_of
 
 FORMAT = 1
 LIBRARIES = ("numpy", "scipy", "trimesh", "warp-lang", "torch")
@@ -80,7 +79,7 @@ class Evaluation:
             "control_uncertainty": {name: [asdict(n) for n in numbers] for name, numbers in self.controls.items()},
             "settings": self.settings,
             "inputs": self.inputs,
-            "versions": {"geomflow": __version__, **{name: _version(name) for name in LIBRARIES}},
+            "versions": {"geomflow": __version__, **{name: version_of(name) for name in LIBRARIES}},
             "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
             "shapes": self.shapes,
         }
@@ -138,6 +137,11 @@ def share_of(metric: str, hits: Sequence[Any] | np.ndarray, level: float) -> Num
     middle = (share + z * z / (2 * count)) / (1 + z * z / count)
     half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + (z / (2 * count)) ** 2)
     return Number(metric, share, max(0.0, middle - half), min(1.0, middle + half))
+
+
+def finite_or_none(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a shape's findings with None for numbers that are not finite, which JSON does not know."""
+    return {name: value if math.isfinite(value) else None for name, value in row.items()}
 
 
 def compare(files: Sequence[str | Path]) -> str:
@@ -204,10 +208,3 @@ def _range(low: float | None, high: float | None) -> str:
 def _short(value: Any) -> str:
     text = json.dumps(value)
     return text if len(text) < 80 else f"{text[:77]}..."
-
-
-def _version(library: str) -> str:
-    try:
-        return importlib.metadata.version(library)
-    except importlib.metadata.PackageNotFoundError:
-        return ""

@@ -8,7 +8,7 @@ import numpy as np
 from geomflow.geometry.frame import normalize
 from geomflow.geometry.thickness import print_report
 from geomflow.geometry.weld import weld
-from geomflow.metrics.evaluation import Number, share_of
+from geomflow.metrics.evaluation import Number, finite_or_none, share_of
 from geomflow.metrics.inputs import Shape, ShapeSet
 from geomflow.metrics.parallel import Options, mapped
 from geomflow.metrics.protocols import Protocol
@@ -43,7 +43,7 @@ def evaluate_solids(
     thickness = [row["thickness"] for row in rows if math.isfinite(row["thickness"])]
     if thickness:
         numbers.append(Number("thickness-median", float(np.median(thickness))))
-    return numbers, [{"id": shape.id, **_finite(row)} for shape, row in zip(shapes.shapes, rows, strict=True)]
+    return numbers, [{"id": shape.id, **finite_or_none(row)} for shape, row in zip(shapes.shapes, rows, strict=True)]
 
 
 def _judged(job: tuple[Shape, int, int]) -> dict[str, np.ndarray]:
@@ -65,8 +65,3 @@ def _judged(job: tuple[Shape, int, int]) -> dict[str, np.ndarray]:
         "area": solid.area,
     }
     return {name: np.asarray(value) for name, value in findings.items()}
-
-
-def _finite(row: dict[str, Any]) -> dict[str, Any]:
-    """The row with None for infinities, which JSON does not know."""
-    return {name: value if math.isfinite(value) else None for name, value in row.items()}
