@@ -1,6 +1,9 @@
 """The only place where configuration becomes objects: modules ready to train or to generate."""
 
+import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,70 +14,51 @@ from geomflow import checkpoint, shelves
 from geomflow.config import Item, RunConfig
 from geomflow.encoders._loss import ReconstructionLoss
 from geomflow.errors import ConfigError
-from geomflow.flow import ErrorWeight, FlowMap, LossModule, Objective, TimePairs
+from geomflow.flow import ErrorWeight, LossModule, Objective, TimePairs
 from geomflow.interfaces import Batch, ShapeDataset
+from geomflow.metrics.judge_points import PointJudge
+from geomflow.model import LatentScale, PointModel, ShapeModel, build
 
+Model = ShapeModel | PointModel
 
-class LatentScale(nn.Module):
-    """Affine map between a decoder's latents and the zero-mean, unit-spread latents that a flow map works in."""
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, latent_shape: tuple[int, ...]) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.zeros(latent_shape))
-        self.register_buffer("std", torch.ones(latent_shape))
-
-    def fit(self, mean: Tensor, variance: Tensor) -> None:
-        """Take mean and spread per channel of Gaussians with means and variances (shapes, channels, x, y, z)."""
-        over = (0, *range(2, mean.ndim))
-        spread = (mean.var(over, correction=0, keepdim=True) + variance.mean(over, keepdim=True)).sqrt()
-        self.mean.copy_(mean.mean(over, keepdim=True)[0].expand_as(self.mean))
-        self.std.copy_(spread[0].expand_as(self.std))
-
-    def standardize(self, latents: Tensor) -> Tensor:
-        """Return latents with zero mean and unit spread."""
-        return (latents - self.mean) / self.std
-
-    def restore(self, standardized: Tensor) -> Tensor:
-        """Return what the decoder reads."""
-        return standardized * self.std + self.mean
-
-
-class ShapeModel(nn.Module):
-    """Everything a checkpoint holds: an autoencoder and, unless only that was trained, a flow map on its latents."""
-
-    def __init__(self, config: RunConfig) -> None:
-        super().__init__()
-        self.autoencoder = _build("encoders", config.encoder)
-        if config.task == "flow_map":
-            shape = self.autoencoder.latent_shape
-            self.scale = LatentScale(shape)
-            network = _build("networks", config.network, latent_shape=shape)
-            self.flow_map = FlowMap(network, _build("formulations", config.formulation))
+SCORED_STEPS = (1, 4)
+"""Jumps by which a model of points is judged while it is trained; the last number decides which weights are best."""
 
 
 @dataclass(frozen=True)
 class Training:
-    """What the training loop needs: the model to save, the loss to step on, the weights that move, and the data."""
+    """What the training loop needs.
 
-    model: ShapeModel
+    Attributes:
+        config: The configuration, with what the data and other checkpoints added.
+        model: What is saved.
+        loss: What is stepped on.
+        trained: The part of the model whose weights move.
+        dataset: The data.
+        facts: What else is to be known of the data.
+        judge: Scores a model like this one, the last score being what should become small; None if there are no scores.
+    """
+
+    config: RunConfig
+    model: Model
     loss: nn.Module
     trained: nn.Module
     dataset: ShapeDataset
+    facts: dict[str, Any]
+    judge: Callable[[Any], dict[str, float]] | None = None
 
 
 class FlowMapLoss(nn.Module):
-    """Hands the latents of a batch to the flow map's own loss."""
+    """Hands the data of a batch, standardised if they are not yet, to the flow map's own loss."""
 
-    def __init__(self, loss: LossModule) -> None:
+    def __init__(self, loss: LossModule, scale: LatentScale | None = None) -> None:
         super().__init__()
-        self.loss = loss
+        self.loss, self.scale = loss, scale
 
     def forward(self, batch: Batch, progress: float, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         """Return the loss of a batch with `data` and, if conditional, `condition`."""
-        loss, logs = self.loss(batch["data"], batch.get("condition"), progress=progress, generator=generator)
+        data = batch["data"] if self.scale is None else self.scale.standardize(batch["data"]).float()
+        loss, logs = self.loss(data, batch.get("condition"), progress=progress, generator=generator)
         return loss, {name: float(value) for name, value in logs.items() if name != "loss"}
 
 
@@ -85,22 +69,66 @@ def training(config: RunConfig, data: str | Path, device: str = "cpu") -> Traini
         ConfigError: An unknown item or option.
         CheckpointError: The pretrained encoder, or a teacher, cannot be read.
         RecordError: The dataset cannot be read.
+        MeshError: The shape whose points are wanted cannot be read, or lacks an attribute.
     """
     device = present_device(device)
     torch.manual_seed(config.optimization.seed)
-    if config.task == "autoencoder":
-        model = ShapeModel(config).to(device)
-        dataset = _dataset(config, data, **_wanted_views(model.autoencoder))
-        return Training(model, ReconstructionLoss(model.autoencoder), model.autoencoder, dataset)
+    return _TRAININGS[config.task](config, data, device)
+
+
+def _autoencoder_training(config: RunConfig, data: str | Path, device: str) -> Training:
+    model = ShapeModel(config).to(device)
+    dataset = _dataset(config, folder=str(data), **_wanted_views(model.autoencoder))
+    loss = ReconstructionLoss(model.autoencoder)
+    return Training(config, model, loss, model.autoencoder, dataset, {"shapes": len(dataset)})
+
+
+def _flow_map_training(config: RunConfig, data: str | Path, device: str) -> Training:
+    config = _with_encoder(config)
     model = ShapeModel(config)
     checkpoint.fill(model.autoencoder, _encoder_weights(config), config.pretrained_encoder)
     model.autoencoder.requires_grad_(False)
-    dataset = _dataset(config, data, autoencoder=model.autoencoder, scale=model.scale)
+    dataset = _dataset(config, folder=str(data), autoencoder=model.autoencoder, scale=model.scale)
+    loss = _flow_map_loss(config, model, device)
+    return Training(config, model.to(device), loss, model.flow_map, dataset, {"shapes": len(dataset)})
+
+
+def _point_training(config: RunConfig, data: str | Path, device: str) -> Training:
+    """Scale and channels come from the shape, what a mesh of noise holds from its file."""
+    dataset = _dataset(config, file=str(data))
+    model = PointModel(replace(config, channels=dataset.channels))
+    model.scale.fit(*dataset.measure(config.optimization.seed))
+    sizes = getattr(model.noise, "sizes", {})
+    noise = replace(config.noise, options={**config.noise.options, **sizes})
+    config = replace(config, channels=dataset.channels, noise=noise)
+    about = {"file": Path(data).name, "sha256": hashlib.sha256(Path(data).read_bytes()).hexdigest()}
+    judge, facts = PointJudge(dataset.source), {**about, "labels": list(dataset.source.labels)}
+    expectation = dataset.expectation(model.scale, config.optimization.seed)
+    loss = _flow_map_loss(config, model, device, model.scale, noise=model.noise, expectation=expectation)
+    return Training(config, model.to(device), loss, model.flow_map, dataset, facts, partial(_score, judge))
+
+
+_TRAININGS = {"autoencoder": _autoencoder_training, "flow_map": _flow_map_training, "points": _point_training}
+
+
+def _flow_map_loss(
+    config: RunConfig, model: Any, device: str, scale: LatentScale | None = None, **given: Any
+) -> FlowMapLoss:
     shelves.check_options(TimePairs, config.times, "the run's [times]")
     shelves.check_options(ErrorWeight, config.weight, "the run's [weight]")
     times, weight = TimePairs(**config.times), ErrorWeight(**config.weight)
-    loss = LossModule(model.flow_map, _objective(config.objective, model, device), times, weight)
-    return Training(model.to(device), FlowMapLoss(loss), model.flow_map, dataset)
+    return FlowMapLoss(
+        LossModule(model.flow_map, _objective(config.objective, model, device), times, weight, **given), scale
+    )
+
+
+def _score(judge: PointJudge, model: PointModel) -> dict[str, float]:
+    """How far samples in few jumps are from the shape."""
+    scores = {}
+    for steps in SCORED_STEPS:
+        points = torch.cat(list(model.draw(judge.count, steps, seed=0)))[:, :3]
+        scores |= {f"{name}-{steps}": value for name, value in reversed(judge(points.cpu().numpy()).items())}
+    return scores
 
 
 def present_device(name: str) -> str:
@@ -114,20 +142,18 @@ def present_device(name: str) -> str:
     return name
 
 
-def resolve_encoder(config: RunConfig) -> RunConfig:
-    """Return the configuration with the encoder that its pretrained checkpoint was made with.
+def _with_encoder(config: RunConfig) -> RunConfig:
+    """The configuration with the encoder that its pretrained checkpoint was made with.
 
     Raises:
         ConfigError: A flow map without a pretrained encoder.
     """
-    if config.task != "flow_map":
-        return config
     if not config.pretrained_encoder:
         raise ConfigError("a flow map wants --pretrained_encoder FOLDER, the run of a trained autoencoder")
     return replace(config, encoder=checkpoint.load(config.pretrained_encoder).config.encoder)
 
 
-def restore(folder: str | Path, device: str = "cpu") -> tuple[ShapeModel, checkpoint.Checkpoint]:
+def restore(folder: str | Path, device: str = "cpu") -> tuple[Any, checkpoint.Checkpoint]:
     """Return the model of a checkpoint folder, ready to generate, and the checkpoint itself.
 
     Raises:
@@ -135,16 +161,12 @@ def restore(folder: str | Path, device: str = "cpu") -> tuple[ShapeModel, checkp
         ConfigError: The device is not there.
     """
     saved = checkpoint.load(folder)
-    model = ShapeModel(saved.config)
+    model = PointModel(saved.config) if saved.config.task == "points" else ShapeModel(saved.config)
     checkpoint.fill(model, saved.weights, folder)
     return model.to(present_device(device)).eval().requires_grad_(False), saved
 
 
-def _build(shelf: str, item: Item, **given: Any) -> Any:
-    return shelves.load(shelf, item.name, **{**given, **item.options})
-
-
-def _objective(item: Item, student: ShapeModel, device: str) -> Objective:
+def _objective(item: Item, student: Model, device: str) -> Objective:
     """The objective; a teacher given as a checkpoint folder becomes its frozen flow map.
 
     Raises:
@@ -152,15 +174,17 @@ def _objective(item: Item, student: ShapeModel, device: str) -> Objective:
     """
     folder = item.options.get("teacher")
     if not isinstance(folder, str):
-        return _build("objectives", item)
+        return build("objectives", item)
     teacher, saved = restore(folder, device)
-    if saved.config.task != "flow_map":
-        raise ConfigError(f"objective.teacher must be the run of a flow map, {folder} holds an {saved.config.task}")
+    if saved.config.task == "autoencoder" or type(teacher) is not type(student):
+        raise ConfigError(
+            f"objective.teacher must be the run of a flow map of the same kind, {folder} holds {saved.config.task!r}"
+        )
     for part in ("autoencoder", "scale"):
-        own, other = (getattr(model, part).state_dict() for model in (student, teacher))
+        own, other = (getattr(model, part, nn.Module()).state_dict() for model in (student, teacher))
         if own.keys() != other.keys() or any(not torch.equal(own[k], other[k].to(own[k].device)) for k in own):
             raise ConfigError(f"objective.teacher must have the student's latents, but the {part} of {folder} differs")
-    return _build("objectives", replace(item, options={**item.options, "teacher": teacher.flow_map}))
+    return build("objectives", replace(item, options={**item.options, "teacher": teacher.flow_map}))
 
 
 def _wanted_views(encoder: Any) -> dict[str, int]:
@@ -168,8 +192,8 @@ def _wanted_views(encoder: Any) -> dict[str, int]:
     return {"surface": encoder.points} if encoder.reads == "surface" else {}
 
 
-def _dataset(config: RunConfig, data: str | Path, **given: object) -> ShapeDataset:
-    return shelves.load("datasets", config.dataset.name, folder=str(data), **{**given, **config.dataset.options})
+def _dataset(config: RunConfig, **given: object) -> Any:
+    return build("datasets", config.dataset, **given)
 
 
 def _encoder_weights(config: RunConfig) -> dict[str, Tensor]:

@@ -62,7 +62,8 @@ def load(folder: str | Path) -> Checkpoint:
         config = configs.from_dict(dict(header["config"]))
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{folder / CONFIG}: not a geomflow configuration ({error})") from error
-    return Checkpoint(config, header.get("facts", {}), {name: tensor.float() for name, tensor in weights.items()})
+    full = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in weights.items()}
+    return Checkpoint(config, header.get("facts", {}), full)
 
 
 def save_state(folder: str | Path, state: dict[str, Any]) -> None:

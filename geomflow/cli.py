@@ -21,18 +21,32 @@ from geomflow.errors import ConfigError, EmptySurface, GeomflowError
 
 MeshFormat = Literal["ply", "obj", "glb", "stl"]
 Device = Literal["cpu", "cuda"]
-Shelf = Literal["formulations", "objectives", "networks", "encoders", "datasets", "presets", "views", "models"]
+Shelf = Literal[
+    "formulations",
+    "objectives",
+    "networks",
+    "encoders",
+    "datasets",
+    "noises",
+    "presets",
+    "pipelines",
+    "views",
+    "models",
+]
 
 DESCRIPTION = "Meshes to signed distance fields to few-step generators, and back to meshes."
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 """Cores that this process may use."""
 
+AUTO_TOLERANCE = 1e-2
+"""What `sample --steps auto` asks for, in standard deviations of the shape."""
+
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "geomflow" / "evaluate"
 """Where results are kept that cost time."""
 
 SETTINGS = ("pretrained_encoder", "dataset", "encoder", "network", "formulation", "objective", "times", "optimization")
-"""Settings of a run that can be given whole, an item by its name."""
+"""Settings of a run that `train` takes whole, an item by its name."""
 
 
 def generate(
@@ -60,9 +74,9 @@ def generate(
         device: Where to compute.
     """
     from geomflow.generation import save_generation
-    from geomflow.pipeline import Pipeline
+    from geomflow.pipelines.shapes import ShapePipeline
 
-    pipeline = Pipeline.from_pretrained(model, device)
+    pipeline = ShapePipeline.from_pretrained(model, device)
     result = pipeline(count, steps, seed, resolution, progress=True)
     save_generation(result, out, format, model)
     if not any(len(mesh.faces) for mesh in result.meshes):
@@ -70,6 +84,88 @@ def generate(
     solid = sum(not shape.reasons for shape in result.shapes)
     _say(f"{count} shapes in {result.steps} steps, {sum(result.seconds.values()):.1f} s; {solid} pass the solid report")
     _say(f"wrote {out}/0000.{format} ..., {out}/generation.json, {out}/preview.png")
+
+
+def fit(
+    mesh: tyro.conf.Positional[Path],
+    /,
+    *,
+    out: Path,
+    minutes: float = 5.0,
+    formulation: str = "edm",
+    objective: str = "semigroup",
+    attributes: str = "",
+    noise: str = "gaussian",
+    seed: int = 0,
+    stop_at: float = 0.0,
+    resume: bool = False,
+    device: Device = "cpu",
+    settings: Annotated[dict[str, str] | None, tyro.conf.Suppress] = None,
+) -> None:
+    """Fit one shape: a sampler of its surface, in one to a few steps.
+
+    Args:
+        mesh: Mesh file, or a file of points.
+        out: Run folder.
+        minutes: How long to train, about.
+        formulation: edm, x1_prediction, u_prediction or ddim (see `geomflow list formulations`).
+        objective: semigroup, eulerian, ... (see `geomflow list objectives`).
+        attributes: What to generate with the points, such as normals,colors (and labels).
+        noise: Where points start: gaussian, box, sphere, or a mesh file.
+        seed: Seed of everything random.
+        stop_at: Chamfer distance in four steps, over its floor, at which to stop early; 0 for never.
+        resume: Go on with the run in the folder, with its own settings.
+        device: Where to train.
+        settings: What was given as --section.key value.
+    """
+    from geomflow.fit import fit as run
+
+    names = [name.strip() for name in attributes.split(",") if name.strip()]
+    run(
+        *(mesh, out, minutes),
+        formulation=formulation,
+        objective=objective,
+        attributes=names,
+        noise=noise,
+        seed=seed,
+        stop_at=stop_at,
+        settings=settings,
+        resume=resume,
+        device=device,
+    )
+    _say(f"wrote {out}; try: geomflow sample {out} --points 100000 --steps 4 --out points.ply")
+
+
+def sample(
+    run: tyro.conf.Positional[str],
+    /,
+    *,
+    out: Path,
+    points: int = 100_000,
+    steps: int | Literal["auto"] = 4,
+    seed: int = 0,
+    from_mesh: Path | None = None,
+    device: Device = "cpu",
+) -> None:
+    """Draw points of a fitted shape, with its attributes.
+
+    Args:
+        run: Folder that `geomflow fit` wrote.
+        out: .ply or .npy file, written as points come.
+        points: Number of points.
+        steps: Jumps from noise to the surface; `auto` takes as few as make no difference.
+        seed: Seed of the noise; the first points are the same whatever their number.
+        from_mesh: Mesh whose surface the points start from, instead of the noise that was fitted.
+        device: Where to compute.
+    """
+    from geomflow import shelves
+    from geomflow.pipelines.points import PointPipeline
+
+    pipeline = PointPipeline.from_pretrained(run, device)
+    noise = shelves.load("noises", "mesh", file=str(from_mesh)) if from_mesh else None
+    steps = pipeline.enough_steps(AUTO_TOLERANCE, seed) if steps == "auto" else steps
+    pipeline.save(out, points, steps, seed, noise=noise, progress=True)
+    _say(f"wrote {points} points in {steps} steps to {out}")
 
 
 def reconstruct(
@@ -85,11 +181,11 @@ def reconstruct(
     """
     from geomflow.geometry.read import read_surface
     from geomflow.geometry.write import check_writable, write_mesh
-    from geomflow.pipeline import Pipeline
+    from geomflow.pipelines.shapes import ShapePipeline
 
     check_writable(out)
     surface = read_surface(mesh)
-    write_mesh(Pipeline.from_pretrained(model).reconstruct(surface, resolution), out)
+    write_mesh(ShapePipeline.from_pretrained(model).reconstruct(surface, resolution), out)
     _say(f"wrote {out}")
 
 
@@ -374,6 +470,8 @@ def doctor() -> None:
 
 VERBS: dict[str, Callable[..., None]] = {
     "generate": generate,
+    "fit": fit,
+    "sample": sample,
     "prep": prep,
     "pack": pack,
     "export": export,
@@ -385,6 +483,10 @@ VERBS: dict[str, Callable[..., None]] = {
     "list": list_items,
     "doctor": doctor,
 }
+
+
+CONFIGURABLE = ("train", "fit")
+"""Verbs that take `--section.key value`."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -411,7 +513,7 @@ def _is_usage(error: Exception) -> bool:
 
 def _parse_and_run(arguments: list[str], settings: dict[str, str]) -> None:
     verb = arguments[0] if arguments else ""
-    if settings and verb != "train":
+    if settings and verb not in CONFIGURABLE:
         _refuse(f"unknown option --{next(iter(settings))}")
     _parse(arguments)(**({"settings": settings} if settings else {}))
 
@@ -458,10 +560,11 @@ def _refuse(reason: str) -> None:
 def _split_settings(arguments: list[str]) -> tuple[list[str], dict[str, str]]:
     """Take `--section.key value` and `--section.key=value` out of the arguments."""
     plain, settings = [], {}
+    whole = SETTINGS if arguments[:1] == ["train"] else ()
     rest = iter(arguments)
     for argument in rest:
         key, equals, value = argument.removeprefix("--").partition("=")
-        if argument.startswith("--") and ("." in key or key in SETTINGS):
+        if argument.startswith("--") and ("." in key or key in whole):
             value = value if equals else next(rest, "--")
             if value.startswith("--"):
                 _refuse(f"--{key} wants a value")

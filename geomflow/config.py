@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 from geomflow.errors import ConfigError
 
 Precision = Literal["float32", "bfloat16"]
+Task = Literal["autoencoder", "flow_map", "points"]
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,8 @@ class Optimization:
         ema: Decay of the moving average of the weights, which is what a checkpoint's model holds.
         clip: Largest norm of the gradient.
         precision: Arithmetic of the network, `float32` or `bfloat16` autocast.
-        save_every: Steps between checkpoints.
+        save_every: Steps between checkpoints, at which models of tasks with a judge are scored.
+        stop_at: Score at which training may stop early, such as chamfer distance over its floor.
         seed: Decides initial weights, data order and noise.
     """
 
@@ -53,6 +55,7 @@ class Optimization:
     clip: float = 1.0
     precision: Precision = "float32"
     save_every: int = 500
+    stop_at: float = 0.0
     seed: int = 0
 
 
@@ -61,25 +64,30 @@ class RunConfig:
     """A training run.
 
     Attributes:
-        task: `autoencoder` (shape to latent and back) or `flow_map` (noise to latent).
+        task: `autoencoder` (shape to latent and back), `flow_map` (noise to latent) or `points` (noise to points of one
+            shape).
         dataset: What is trained on.
         encoder: The autoencoder; for a flow map, the one that `pretrained_encoder` was made with.
         pretrained_encoder: Checkpoint folder of a trained autoencoder, wanted by the task `flow_map`.
         network: Two-time network of a flow map.
         formulation: Path, prediction and preconditioning of a flow map.
         objective: What ties finite jumps together.
+        noise: Where paths begin.
+        channels: Numbers of each part of a point, its coordinates first; filled in from the data.
         times: Options of the distribution of time pairs.
         weight: Options of the weighting of errors.
         optimization: How weights are updated.
     """
 
-    task: Literal["autoencoder", "flow_map"]
+    task: Task
     dataset: Item
     encoder: Item = Item("grid_autoencoder")
     pretrained_encoder: str = ""
     network: Item = Item("grid_transformer")
     formulation: Item = Item("edm")
     objective: Item = Item("semigroup")
+    noise: Item = Item("gaussian")
+    channels: dict[str, int] = field(default_factory=dict)
     times: dict[str, Any] = field(default_factory=dict)
     weight: dict[str, Any] = field(default_factory=dict)
     optimization: Optimization = Optimization()
@@ -97,12 +105,12 @@ def from_dict(tables: Mapping[str, Any]) -> RunConfig:
         ConfigError: A key or value that is not known; the message lists the known ones.
     """
     _check_keys("run", tables, RunConfig)
-    if tables.get("task") not in ("autoencoder", "flow_map"):
-        raise ConfigError(f"task must be 'autoencoder' or 'flow_map', not {tables.get('task')!r}")
+    if tables.get("task") not in get_args(Task):
+        raise ConfigError(f"task must be one of {', '.join(get_args(Task))}, not {tables.get('task')!r}")
     if "dataset" not in tables:
         raise ConfigError("the run has no [dataset] table with a name")
     values: dict[str, Any] = {key: _item(key, value) if key in _ITEMS else value for key, value in tables.items()}
-    for name in ("times", "weight", "optimization"):
+    for name in ("channels", "times", "weight", "optimization"):
         if not isinstance(values.get(name, {}), Mapping):
             raise ConfigError(f"[{name}] must be a table of settings, given {values[name]!r}")
     if not isinstance(values.get("pretrained_encoder", ""), str):
@@ -169,7 +177,7 @@ def _flat(tables: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
-_ITEMS = ("dataset", "encoder", "network", "formulation", "objective")
+_ITEMS = ("dataset", "encoder", "network", "formulation", "objective", "noise")
 
 
 def _plain(value: Any) -> Any:

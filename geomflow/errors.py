@@ -41,6 +41,10 @@ class MeshHasNoRig(MeshError):
     """A skeleton was wanted and no joint of the file moves its surface."""
 
 
+class MeshLacksAttribute(MeshError):
+    """Normals, colours or labels were wanted that the file does not carry."""
+
+
 class MeshNotFinite(MeshError):
     """Vertices are NaN or infinite."""
 
@@ -75,3 +79,7 @@ class EvaluationError(GeomflowError, ValueError):
 
 class TrainingError(GeomflowError):
     """Training cannot go on; the message says at which step and what to resume from."""
+
+
+class DiskFull(GeomflowError):
+    """What is to be written is larger than the free space; nothing was computed yet."""

@@ -5,6 +5,7 @@ shapes from one seeded with the epoch, so a resumed run repeats an uninterrupted
 """
 
 import contextlib
+import copy
 import json
 import logging
 import math
@@ -24,10 +25,17 @@ from geomflow.checkpoint import Checkpoint
 from geomflow.config import Optimization, RunConfig, differences
 from geomflow.errors import CheckpointError, TrainingError
 from geomflow.files import write_atomically
+from geomflow.flow.random import generator_of
 
 logger = logging.getLogger("geomflow")
 
-LOG = "log.jsonl"
+LOG, SCORES = "log.jsonl", "scores.jsonl"
+
+TRIED = (0.1, 0.3, 0.5, 0.7, 0.9)
+"""Parts of the training done at which steps are timed, as they cost more once there are jumps."""
+
+SPENT_ON_STEPS = 0.96
+"""Share of a training's time that steps take; the rest goes into scores and checkpoints."""
 
 
 def train(
@@ -46,7 +54,7 @@ def train(
     Args:
         config: What to train and how.
         data: Dataset folder made by `geomflow prep`.
-        out: Run folder: checkpoint, `log.jsonl` and training state.
+        out: Run folder: checkpoint, `log.jsonl`, training state and, if the task has a judge, `scores.jsonl`.
         minutes: Stop after this time, if the steps are not done before.
         resume: Go on from the state in `out`.
         device: A torch device name.
@@ -58,9 +66,8 @@ def train(
         KeyboardInterrupt: After Ctrl-C, once the checkpoint is written.
     """
     out = Path(out)
-    config = assemble.resolve_encoder(config)
     _refuse_overwriting(out, resume)
-    run = _Run(config, assemble.training(config, data, device), out)
+    run = _Run(assemble.training(config, data, device), out)
     if resume:
         run.restore()
     deadline = math.inf if minutes is None else time.monotonic() + 60 * minutes
@@ -72,6 +79,31 @@ def train(
         logger.warning("interrupted at step %d; saved to %s, go on with --resume", run.step, out)
         raise KeyboardInterrupt
     return out
+
+
+def steps_in_time(config: RunConfig, data: str | Path, out: str | Path, minutes: float, device: str = "cpu") -> int:
+    """Return how many steps of a run fit into a time, by the time that a few of them take here and now.
+
+    Args:
+        config: What would be trained, whatever its number of steps.
+        data: What it would be trained on.
+        out: Where it would be written; refused if it holds a run already, before any time is spent.
+        minutes: The time, this trial included.
+        device: A torch device name.
+
+    Raises:
+        CheckpointError: `out` holds a run.
+    """
+    _refuse_overwriting(Path(out), resume=False)
+    deadline = time.monotonic() + 60 * minutes
+    run = _Run(assemble.training(config, data, device), Path(out))
+    for progress in TRIED:
+        run.update(progress)
+    start = time.monotonic()
+    for progress in TRIED:
+        run.update(progress)
+    seconds = (time.monotonic() - start) / len(TRIED)
+    return max(1, int(SPENT_ON_STEPS * (deadline - time.monotonic()) / seconds))
 
 
 def learning_rate_factor(step: int, options: Optimization) -> float:
@@ -102,8 +134,8 @@ class Ema:
 class _Run:
     """The moving parts of a training, and how they are saved and restored."""
 
-    def __init__(self, config: RunConfig, parts: assemble.Training, out: Path) -> None:
-        self.options, self.config, self.parts, self.out = config.optimization, config, parts, out
+    def __init__(self, parts: assemble.Training, out: Path) -> None:
+        self.options, self.config, self.parts, self.out = parts.config.optimization, parts.config, parts, out
         self.weights = [p for p in parts.trained.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(
             self.weights, lr=self.options.learning_rate, weight_decay=self.options.weight_decay
@@ -112,12 +144,29 @@ class _Run:
         self.device = self.weights[0].device
         self.step, self.seconds, self.last_loss = 0, 0.0, math.nan
         self.saved_step: int | None = None
+        self.scores: dict[str, float] = {}
+        self.best = math.inf
+
+    @property
+    def done(self) -> bool:
+        """Whether all steps are done, or the score is as good as asked for."""
+        return self.step >= self.options.steps or self.best <= self.options.stop_at
 
     def advance(self) -> None:
         """Do one step of the optimiser, log it, and save when it is time to."""
         start = time.monotonic()
-        generator = torch.Generator().manual_seed(_seed(self.options.seed, self.step))
-        loss, logs = self._loss(generator)
+        loss, logs = self.update(self.step / self.options.steps)
+        self.step += 1
+        self.ema.update(self.parts.trained, self.step)
+        self.seconds += time.monotonic() - start
+        self.last_loss = float(loss)
+        _append(self.out / LOG, {"step": self.step, "loss": self.last_loss, **logs, "seconds": round(self.seconds, 3)})
+        if self.step % self.options.save_every == 0:
+            self.save()
+
+    def update(self, progress: float) -> tuple[Tensor, dict[str, float]]:
+        """Change the weights by one step of the optimiser; the loss before it."""
+        loss, logs = self._loss(progress, generator_of(self.options.seed, self.step))
         self._check(loss, "loss")
         for group in self.optimizer.param_groups:
             group["lr"] = self.options.learning_rate * learning_rate_factor(self.step, self.options)
@@ -125,20 +174,14 @@ class _Run:
         loss.backward()
         self._check(torch.nn.utils.clip_grad_norm_(self.weights, self.options.clip), "gradient norm")
         self.optimizer.step()
-        self.step += 1
-        self.ema.update(self.parts.trained, self.step)
-        self.seconds += time.monotonic() - start
-        self.last_loss = float(loss.detach())
-        self._log({"step": self.step, "loss": self.last_loss, **logs, "seconds": round(self.seconds, 3)})
-        if self.step % self.options.save_every == 0:
-            self.save()
+        return loss.detach(), logs
 
-    def _loss(self, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+    def _loss(self, progress: float, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         indices = data_order(len(self.parts.dataset), self.options, self.step)
         batch = self.parts.dataset.batch(indices, generator)
         batch = {name: tensor.to(self.device) for name, tensor in batch.items()}
         with self._precision():
-            return self.parts.loss(batch, self.step / self.options.steps, generator)
+            return self.parts.loss(batch, progress, generator)
 
     def _precision(self) -> contextlib.AbstractContextManager[Any]:
         low = self.options.precision == "bfloat16"
@@ -152,24 +195,36 @@ class _Run:
                 f"{'no checkpoint was written before' if self.saved_step is None else saved}"
             )
 
-    def _log(self, row: dict[str, Any]) -> None:
-        self.out.mkdir(parents=True, exist_ok=True)
-        with (self.out / LOG).open("a") as file:
-            file.write(json.dumps(row) + "\n")
-
     def save(self) -> None:
-        """Write the averaged model and everything needed to go on."""
-        facts = {"step": self.step, "shapes": len(self.parts.dataset), "training_seconds": round(self.seconds, 1)}
-        checkpoint.save(self.out, Checkpoint(self.config, facts, self._averaged_model()))
+        """Write the averaged model, unless an earlier one scored better, and everything needed to go on."""
+        if self.saved_step == self.step:
+            return
+        averaged = self._averaged_model()
+        if self._is_best(averaged):
+            facts = {"step": self.step, **self.parts.facts, "training_seconds": round(self.seconds, 1), **self.scores}
+            checkpoint.save(self.out, Checkpoint(self.config, facts, averaged))
         state = {
             "step": self.step,
             "seconds": self.seconds,
+            "best": self.best,
             "loss": self.parts.loss.state_dict(),
             "ema": self.ema.average,
             "optimizer": self.optimizer.state_dict(),
         }
         checkpoint.save_state(self.out, state)
         self.saved_step = self.step
+
+    def _is_best(self, averaged: dict[str, Tensor]) -> bool:
+        """Whether no earlier model scored better; without a judge the latest is the best."""
+        if self.parts.judge is None:
+            return True
+        model = copy.deepcopy(self.parts.model)
+        model.load_state_dict(averaged)
+        self.scores = self.parts.judge(model)
+        _append(self.out / SCORES, {"step": self.step, **self.scores})
+        score = list(self.scores.values())[-1]
+        better, self.best = score <= self.best, min(score, self.best)
+        return better
 
     def restore(self) -> None:
         """Take up a saved state.
@@ -183,10 +238,12 @@ class _Run:
             raise CheckpointError(f"{self.out}: holds a run with another configuration: {'; '.join(changed)}")
         state = checkpoint.load_state(self.out)
         self.step, self.seconds, self.saved_step = state["step"], state["seconds"], state["step"]
+        self.best = state.get("best", math.inf)
         self.parts.loss.load_state_dict(state["loss"])
         self.ema.average = {name: tensor.to(self.device) for name, tensor in state["ema"].items()}
         self.optimizer.load_state_dict(state["optimizer"])
-        _cut_log(self.out / LOG, self.step)
+        for name in (LOG, SCORES):
+            _cut(self.out / name, self.step)
 
     def _averaged_model(self) -> dict[str, Tensor]:
         """The whole model's tensors, the trained part replaced by its average."""
@@ -199,13 +256,8 @@ def data_order(count: int, options: Optimization, step: int) -> Tensor:
     """Return the shapes of one step: each pass over the data is a fresh permutation, cut into whole batches."""
     size = min(options.batch_size, count)
     epoch, batch = divmod(step, count // size)
-    order = torch.randperm(count, generator=torch.Generator().manual_seed(_seed(options.seed + 1, epoch)))
+    order = torch.randperm(count, generator=generator_of(options.seed + 1, epoch))
     return order[batch * size : (batch + 1) * size]
-
-
-def _seed(seed: int, index: int) -> int:
-    """One stream per (seed, index): multiplied by an odd constant so that neighbouring seeds share none."""
-    return (seed * 0x9E3779B97F4A7C15 + index * 0xBF58476D1CE4E5B9) % (1 << 63)
 
 
 @contextlib.contextmanager
@@ -231,9 +283,10 @@ def _interrupts() -> Iterator[list[int]]:
 def _until(run: _Run, steps: int, deadline: float, interrupted: list[int], progress: bool) -> Iterator[int]:
     """Count steps until they or the time are used up, or Ctrl-C was pressed."""
     with tqdm(total=steps, initial=run.step, desc=run.config.task, unit="step", disable=not progress) as bar:
-        while run.step < steps and time.monotonic() < deadline and not interrupted:
+        while not run.done and time.monotonic() < deadline and not interrupted:
             yield run.step
-            bar.set_postfix(loss=f"{run.last_loss:.4f}", refresh=False)
+            shown = {"loss": f"{run.last_loss:.4f}", **{name: f"{score:.3g}" for name, score in run.scores.items()}}
+            bar.set_postfix(shown, refresh=False)
             bar.update()
 
 
@@ -245,7 +298,15 @@ def _refuse_overwriting(out: Path, resume: bool) -> None:
         raise CheckpointError(f"{out}: nothing to resume: no {checkpoint.STATE} in it")
 
 
-def _cut_log(path: Path, step: int) -> None:
-    """Drop lines that a killed run wrote after its last checkpoint; line k is that of step k, counted from one."""
-    lines = path.read_text().splitlines() if path.is_file() else []
-    write_atomically(path, "".join(f"{line}\n" for line in lines[:step]).encode())
+def _append(path: Path, row: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        file.write(json.dumps(row) + "\n")
+
+
+def _cut(path: Path, step: int) -> None:
+    """Drop lines of later steps, which a killed run wrote after its last checkpoint, and one that it did not finish."""
+    if not path.is_file():
+        return
+    kept = [line for line in path.read_text().splitlines() if line.endswith("}") and json.loads(line)["step"] <= step]
+    write_atomically(path, "".join(f"{line}\n" for line in kept).encode())

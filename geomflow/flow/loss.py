@@ -17,10 +17,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from geomflow.flow.distributed import refuse_unaveraged, refuse_wrapped
+from geomflow.flow.expectation import Expectation, expected
 from geomflow.flow.flow_map import FlowMap
 from geomflow.flow.guidance import Guidance
 from geomflow.flow.objective import FlowBatch, Objective, Regression, instantaneous_regression
-from geomflow.flow.random import normal
+from geomflow.flow.random import NoiseSource, normal
 from geomflow.flow.times import TimePairs
 from geomflow.flow.weight import ErrorWeight
 
@@ -34,6 +35,9 @@ class LossModule(nn.Module):
         time_pairs: distribution of the times.
         weight: turns errors into the loss; the plain squared error if None.
         guidance: strengthens the condition, if given.
+        noise: where paths begin; Gaussian noise by default.
+        expectation: estimate of the data behind a noisy state, which instants are then regressed on instead of the data
+            that were drawn; they are taken as drawn if None.
         averaged_elsewhere: several processes train and something else than DistributedDataParallel or FSDP2 averages
             their gradients, or nothing should.
 
@@ -48,6 +52,8 @@ class LossModule(nn.Module):
         time_pairs: TimePairs | None = None,
         weight: ErrorWeight | None = None,
         guidance: Guidance | None = None,
+        noise: NoiseSource = normal,
+        expectation: Expectation | None = None,
         averaged_elsewhere: bool = False,
     ) -> None:
         """Joins what a training step needs."""
@@ -58,6 +64,8 @@ class LossModule(nn.Module):
         self.time_pairs = time_pairs or TimePairs()
         self.weight = weight or ErrorWeight()
         self.guidance = guidance
+        self.noise = noise
+        self.expectation = expectation
         self.averaged_elsewhere = averaged_elsewhere
 
     def forward(
@@ -94,6 +102,8 @@ class LossModule(nn.Module):
         parts: dict[str, tuple[FlowBatch, Regression]] = {}
         if instants > 0:
             rows = batch.rows(slice(instants))
+            if self.expectation is not None:
+                rows = expected(rows, self.flow_map.formulation, self.expectation)
             parts["instantaneous"] = rows, instantaneous_regression(self.flow_map, rows)
         if instants < len(data):
             rows = batch.rows(slice(instants, None))
@@ -106,7 +116,7 @@ class LossModule(nn.Module):
         self, data: Float[Tensor, " batch *shape"], condition: Any, progress: float, generator: torch.Generator | None
     ) -> FlowBatch:
         """The data with noise and times, those with r = t first."""
-        noise = normal(data.shape, generator, data.dtype, data.device)
+        noise = self.noise(data.shape, generator, data.dtype, data.device)
         clock = torch.promote_types(data.dtype, torch.float32)
         t, r = self.time_pairs.draw(len(data), self.flow_map.formulation.path, progress, generator, clock)
         if bool((t > r).any()):

@@ -52,6 +52,19 @@ class _Element:
 
 def read_ply(data: bytes, folder: Path, max_bytes: int) -> Arrays:
     """Vertices and faces of a PLY file, text or binary of either byte order."""
+    tables = _tables(data)
+    if "tristrips" in tables and "face" not in tables:
+        raise MeshUnsupported("wanted faces, found triangle strips")
+    return Arrays(_ply_vertices(tables.get("vertex", {})), _ply_faces(tables.get("face", {})))
+
+
+def ply_vertex_properties(data: bytes) -> dict[str, np.ndarray]:
+    """Every property of a PLY file's vertices (n,), in the file's own type but for text, which gives doubles."""
+    return {name: column.values for name, column in _tables(data).get("vertex", {}).items()}
+
+
+def _tables(data: bytes) -> dict[str, dict[str, "_Column"]]:
+    """Columns of every element."""
     start = re.search(rb"end_header[ \t]*(\r\n|\n|\r)", data)
     if not data.startswith(b"ply") or start is None:
         raise MeshUnreadable("wanted a header from `ply` to `end_header`, found none")
@@ -60,10 +73,7 @@ def read_ply(data: bytes, folder: Path, max_bytes: int) -> Arrays:
     if order == "ascii":
         elements = [_as_doubles(element) for element in elements]
         body = (np.fromstring(body, sep=" ") if body.strip() else np.zeros(0)).astype("<f8").tobytes()
-    tables = dict(_ply_tables(elements, body, _PLY_ORDERS[order]))
-    if "tristrips" in tables and "face" not in tables:
-        raise MeshUnsupported("wanted faces, found triangle strips")
-    return Arrays(_ply_vertices(tables.get("vertex", {})), _ply_faces(tables.get("face", {})))
+    return dict(_ply_tables(elements, body, _PLY_ORDERS[order]))
 
 
 def _ply_header(text: str) -> tuple[str, list[_Element]]:

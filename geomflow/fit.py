@@ -1,0 +1,103 @@
+"""Fitting one shape: a mesh or cloud in, a run folder out that samples its surface in one to a few steps."""
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from geomflow import checkpoint, shelves
+from geomflow import config as configs
+from geomflow.config import Item, RunConfig
+from geomflow.errors import CheckpointError
+from geomflow.geometry.attributes import check_attributes
+from geomflow.train import steps_in_time, train
+
+PRESET = "geometry_distribution"
+
+CHECKPOINTS = 8
+"""Times that a fit is scored and saved."""
+
+
+def fit(
+    shape: str | Path,
+    out: str | Path,
+    minutes: float = 5.0,
+    *,
+    formulation: str = "edm",
+    objective: str = "semigroup",
+    attributes: Sequence[str] = (),
+    noise: str = "gaussian",
+    seed: int = 0,
+    stop_at: float = 0.0,
+    settings: Mapping[str, str] | None = None,
+    resume: bool = False,
+    device: str = "cpu",
+    progress: bool = True,
+) -> Path:
+    """Fit the distribution of a shape's points and return the run folder, which `Pipeline.from_pretrained` reads.
+
+    How many steps the time allows is measured first, unless `settings` has `optimization.steps`; from then on the run
+    depends on the seed alone. The weights of the best score are kept: chamfer distance in four steps over its floor.
+
+    Args:
+        shape: Mesh, whose surface is fitted, or file of points, which are.
+        out: Run folder.
+        minutes: How long to train, about.
+        formulation: Item of the shelf `formulations`.
+        objective: Item of the shelf `objectives`.
+        attributes: Some of normals, colors and labels, generated together with the positions.
+        noise: `gaussian`, `box`, `sphere`, or a mesh file whose surface the points start from.
+        seed: Seed of weights, points, noise and times.
+        stop_at: Score at which to stop early.
+        settings: Other settings of the run as `section.key` and text, such as `{"network.width": "256"}`.
+        resume: Go on with the run in `out`, with its own settings.
+        device: A torch device name.
+        progress: Whether to show a bar.
+
+    Raises:
+        ValueError: `minutes` is not positive, or an attribute is unknown.
+        MeshError: The shape cannot be read, has no area, or does not carry an attribute.
+        ConfigError: An unknown item or setting.
+        CheckpointError: `out` holds another run, or there is nothing to resume.
+        KeyboardInterrupt: After Ctrl-C, once the checkpoint is written.
+    """
+    if not (minutes > 0 and math.isfinite(minutes)):
+        raise ValueError(f"minutes must be a positive number, given {minutes}")
+    check_attributes(attributes)
+    if resume:
+        return train(_saved_config(out, shape), shape, out, resume=True, device=device, progress=progress)
+    config = _config(formulation, objective, attributes, noise, seed, stop_at)
+    config = configs.override(config, settings or {})
+    if "optimization.steps" not in (settings or {}):
+        steps = steps_in_time(config, shape, out, minutes, device)
+        every = -(-steps // CHECKPOINTS)
+        config = replace(config, optimization=replace(config.optimization, steps=steps, save_every=every))
+    return train(config, shape, out, device=device, progress=progress)
+
+
+def _config(
+    formulation: str, objective: str, attributes: Sequence[str], noise: str, seed: int, stop_at: float
+) -> RunConfig:
+    """The preset with what is asked for."""
+    preset: RunConfig = shelves.load("presets", PRESET)
+    dataset = replace(preset.dataset, options={**preset.dataset.options, "attributes": list(attributes)})
+    same = formulation == preset.formulation.name
+    return replace(
+        preset,
+        dataset=dataset,
+        formulation=preset.formulation if same else Item(formulation),
+        objective=Item(objective),
+        noise=Item("mesh", {"file": noise}) if Path(noise).suffix else Item(noise),
+        optimization=replace(preset.optimization, seed=seed, stop_at=stop_at),
+    )
+
+
+def _saved_config(out: str | Path, shape: str | Path) -> RunConfig:
+    """The configuration of a run that this shape can go on with."""
+    saved = checkpoint.load(out)
+    if saved.config.task != "points":
+        raise CheckpointError(f"{out}: wanted a run of geomflow fit, found one of the task {saved.config.task!r}")
+    if saved.facts.get("sha256") != hashlib.sha256(Path(shape).read_bytes()).hexdigest():
+        raise CheckpointError(f"{out}: was fitted to another file than {shape}: {saved.facts.get('file')}")
+    return saved.config

@@ -1,0 +1,104 @@
+"""What a checkpoint holds: the model of a task, its parts built from the shelves, its weights not yet trained."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from geomflow import shelves
+from geomflow.config import Item, RunConfig
+from geomflow.flow import FlowMap
+from geomflow.flow.random import NoiseSource, generator_of
+
+CHUNK = 1 << 14
+"""Points that go through the network at a time, and share a seed."""
+
+
+class LatentScale(nn.Module):
+    """Affine map between a model's data and the zero-mean, unit-spread data that its flow map works in."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, latent_shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(latent_shape))
+        self.register_buffer("std", torch.ones(latent_shape))
+
+    def fit(self, mean: Tensor, variance: Tensor) -> None:
+        """Take mean and spread per channel of Gaussians with means and variances (shapes, channels, x, y, z)."""
+        over = (0, *range(2, mean.ndim))
+        spread = (mean.var(over, correction=0, keepdim=True) + variance.mean(over, keepdim=True)).sqrt()
+        self.mean.copy_(mean.mean(over, keepdim=True)[0].expand_as(self.mean))
+        self.std.copy_(spread[0].expand_as(self.std))
+
+    def standardize(self, latents: Tensor) -> Tensor:
+        """Return data with zero mean and unit spread."""
+        return (latents - self.mean) / self.std
+
+    def restore(self, standardized: Tensor) -> Tensor:
+        """Return data as they were."""
+        return standardized * self.std + self.mean
+
+
+class ShapeModel(nn.Module):
+    """Whole shapes: an autoencoder and, unless only that was trained, a flow map on its latents."""
+
+    def __init__(self, config: RunConfig) -> None:
+        super().__init__()
+        self.autoencoder = build("encoders", config.encoder)
+        if config.task == "flow_map":
+            shape = self.autoencoder.latent_shape
+            self.scale = LatentScale(shape)
+            self.flow_map = _flow_map(config, latent_shape=shape)
+
+
+class PointModel(nn.Module):
+    """The points of one shape: a flow map on clouds of them, and the noise that it starts from."""
+
+    def __init__(self, config: RunConfig) -> None:
+        super().__init__()
+        self.channels = dict(config.channels)
+        self.scale = LatentScale((sum(self.channels.values()),))
+        self.noise: NoiseSource = build("noises", config.noise)
+        self.flow_map = _flow_map(config, channels=sum(self.channels.values()))
+
+    def draw(
+        self, count: int, steps: int, seed: int, ode: bool = False, noise: NoiseSource | None = None
+    ) -> Iterator[Float[Tensor, "n c"]]:
+        """Yield points of the shape, chunk by chunk, `count` in all; the first ones are the same whatever the count.
+
+        Args:
+            count: Number of points.
+            steps: Jumps, or steps of the ODE.
+            seed: Chunk i starts from noise seeded by it and i.
+            ode: Solve the instantaneous ODE by Heun's method instead of jumping.
+            noise: Where to start instead of the model's own noise.
+        """
+        source, shape = noise or self.noise, (CHUNK, len(self.scale.mean))
+        for chunk in range(-(-count // CHUNK)):
+            start = source(shape, generator_of(seed, chunk), torch.float32, self.scale.mean.device)
+            yield self.from_noise(start, steps, ode)[: count - chunk * CHUNK]
+
+    @torch.no_grad()
+    def from_noise(self, noise: Float[Tensor, "n c"], steps: int, ode: bool = False) -> Float[Tensor, "n c"]:
+        """Return the points at which noise ends, row by row."""
+        sample = self.flow_map.sample_ode if ode else self.flow_map.sample
+        return torch.cat([self.scale.restore(sample(part[None], steps=steps)[0]) for part in noise.split(CHUNK)])
+
+    @torch.no_grad()
+    def to_noise(self, points: Float[Tensor, "n c"], steps: int) -> Float[Tensor, "n c"]:
+        """Return the noise that ends at points, row by row: the ODE solved backwards by Heun's method."""
+        parts = self.scale.standardize(points).split(CHUNK)
+        return torch.cat([self.flow_map.invert(part[None], steps, "heun")[0] for part in parts])
+
+
+def build(shelf: str, item: Item, **given: Any) -> Any:
+    """Return an item of a shelf, made with its options and what the caller knows."""
+    return shelves.load(shelf, item.name, **{**given, **item.options})
+
+
+def _flow_map(config: RunConfig, **given: Any) -> FlowMap:
+    return FlowMap(build("networks", config.network, **given), build("formulations", config.formulation))

@@ -1,0 +1,198 @@
+"""Pipeline of whole shapes: noise, a few jumps of the flow map, decoder, surface extraction."""
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import trimesh
+from jaxtyping import Float
+from torch import Tensor
+from tqdm import tqdm
+
+from geomflow.checkpoint import Checkpoint
+from geomflow.errors import CheckpointError, EmptySurface
+from geomflow.flow import FlowMap
+from geomflow.generation import Generation, Shape
+from geomflow.geometry.distance import SignedDistanceField
+from geomflow.geometry.extract import extract_mesh
+from geomflow.geometry.frame import normalize
+from geomflow.geometry.grid import sdf_grid
+from geomflow.geometry.solid import keep_largest, solid_report
+from geomflow.geometry.surface import sample_surface
+from geomflow.model import ShapeModel
+from geomflow.pipeline import Clock, Pipeline
+
+SPECK = 0.02
+"""Bodies under this share of the largest body's volume are dropped from a generated mesh."""
+
+NETWORK_BATCH = 64
+"""Shapes per network call, so that memory does not grow with the count."""
+
+
+class ShapePipeline(Pipeline):
+    """A model of whole shapes, ready to generate and to reconstruct."""
+
+    makes = "whole shapes (geomflow generate)"
+    model: ShapeModel
+
+    def __call__(
+        self,
+        count: int = 1,
+        steps: int | Literal["auto"] = 2,
+        seed: int = 0,
+        resolution: int = 128,
+        tolerance: float = 0.1,
+        progress: bool = False,
+        condition: None = None,
+    ) -> Generation:
+        """Generate shapes.
+
+        Args:
+            count: Number of shapes; shape i has the seed `seed + i`.
+            steps: Jumps from noise to data, each one network call; `auto` takes the fewest whose latents are within
+                `tolerance` of those of twice as many.
+            seed: Seed of the first shape.
+            resolution: Samples per axis of the extraction.
+            tolerance: Root-mean-square gap for `auto`, in standard deviations of a latent number.
+            progress: Whether to show a bar.
+            condition: What to generate; the models so far take none.
+
+        Raises:
+            ValueError: `count` or `steps` under 1, or a condition.
+            CheckpointError: The model has no flow map.
+        """
+        if condition is not None:
+            raise ValueError(f"condition must be None for a model without conditions, not {condition!r}")
+        clock = Clock()
+        if steps == "auto":
+            with clock.stage("choice of steps"):
+                steps = self.enough_steps(tolerance, seed)
+        with clock.stage("network"):
+            latents = self.sample_latents(count, steps, seed)
+        shapes = []
+        for i in tqdm(range(count), desc="shapes", unit="mesh", disable=not progress):
+            shapes.append(self._shape(latents[i], seed + i, resolution, clock))
+        return Generation(shapes, steps, steps, resolution, clock.seconds, latents.cpu())
+
+    @torch.no_grad()
+    def sample_latents(self, count: int, steps: int = 2, seed: int = 0, ode: bool = False) -> Tensor:
+        """Return latents (count, *latent shape) that `field` decodes.
+
+        Args:
+            count: Number of latents.
+            steps: Jumps of the flow map, or steps of the ODE.
+            seed: Seed of the first latent's noise.
+            ode: Solve the instantaneous ODE of the same weights by Heun's method instead of jumping: the reference.
+
+        Raises:
+            ValueError: `count` or `steps` under 1.
+            CheckpointError: The model has no flow map.
+        """
+        if not (isinstance(count, int) and isinstance(steps, int) and count >= 1 and steps >= 1):
+            raise ValueError(f"count and steps must be whole numbers of at least 1, given {count!r} and {steps!r}")
+        flow_map = self._flow_map()
+        sample = flow_map.sample_ode if ode else flow_map.sample
+        noise = _noise(self.model.autoencoder.latent_shape, count, seed).to(self.device)
+        standardized = torch.cat([sample(part, steps=steps) for part in noise.split(NETWORK_BATCH)])
+        return self.model.scale.restore(standardized)
+
+    def enough_steps(self, tolerance: float, seed: int = 0, count: int = 16) -> int:
+        """Return the fewest jumps (a power of two, at most 64) within `tolerance` of twice as many.
+
+        Args:
+            tolerance: Root-mean-square gap, in standard deviations of a latent number.
+            seed: Seed of the noises it is measured with.
+            count: Number of those noises.
+
+        Raises:
+            ValueError: The tolerance is not positive.
+            CheckpointError: The model has no flow map.
+        """
+        noise = _noise(self.model.autoencoder.latent_shape, count, seed).to(self.device)
+        return self._flow_map().enough_steps(noise, tolerance)
+
+    def _flow_map(self) -> FlowMap:
+        if not hasattr(self.model, "flow_map"):
+            raise CheckpointError("this model is an autoencoder: it reconstructs, and has no flow map to generate with")
+        return self.model.flow_map
+
+    @torch.no_grad()
+    def field(self, latent: Float[Tensor, "c x y z"]) -> Callable[[np.ndarray], np.ndarray]:
+        """Return the signed distance field of one latent: (n, 3) points of [-1, 1]^3 to (n,) distances."""
+        features = self.model.autoencoder.decode(latent[None].to(self.device))
+
+        @torch.no_grad()
+        def distance(points: np.ndarray) -> np.ndarray:
+            queries = torch.as_tensor(points, dtype=torch.float32, device=self.device)
+            return self.model.autoencoder.sdf(features, queries[None])[0].cpu().numpy()
+
+        return distance
+
+    @torch.no_grad()
+    def encode(self, mesh: trimesh.Trimesh) -> Float[Tensor, "c x y z"]:
+        """Return the latent of a normalised mesh (see `geomflow.geometry.frame.normalize`)."""
+        model = self.model.autoencoder
+        view = _VIEWS[model.reads](SignedDistanceField(mesh, internal_walls=False), model)
+        return model.encode(torch.from_numpy(view)[None].to(self.device)).mean[0]
+
+    def reconstruct(self, mesh: trimesh.Trimesh, resolution: int = 128) -> trimesh.Trimesh:
+        """Return a mesh after encoding and decoding it, in its own frame and unit.
+
+        Raises:
+            MeshError: The mesh has no faces or no extent.
+            EmptySurface: The decoded field has no surface.
+        """
+        unit, frame = normalize(mesh)
+        decoded = extract_mesh(self.field(self.encode(unit)), resolution)
+        return trimesh.Trimesh(frame.undo(np.asarray(decoded.vertices)), decoded.faces, process=False)
+
+    def shape(self, latent: Float[Tensor, "c x y z"], resolution: int = 128, seed: int = 0) -> Shape:
+        """Return the shape of one latent: surface without specks, and its report.
+
+        Args:
+            latent: As `sample_latents` and `encode` give them.
+            resolution: Samples per axis of the extraction.
+            seed: What is noted as the shape's seed.
+        """
+        return self._shape(latent, seed, resolution, Clock())
+
+    def _shape(self, latent: Tensor, seed: int, resolution: int, clock: Clock) -> Shape:
+        try:
+            with clock.stage("decode and extract"):
+                mesh = extract_mesh(self.field(latent), resolution)
+        except EmptySurface as error:
+            return Shape(seed, trimesh.Trimesh(), problem=str(error))
+        with clock.stage("report"):
+            mesh, dropped = keep_largest(mesh, SPECK)
+            return Shape(seed, mesh, solid_report(mesh), dropped)
+
+
+def make(model: ShapeModel, saved: Checkpoint, device: str) -> ShapePipeline:
+    """Return the pipeline of a restored model.
+
+    Args:
+        model: The model.
+        saved: Its checkpoint.
+        device: Where it is.
+    """
+    return ShapePipeline(model, saved, device)
+
+
+def _grid_view(field: SignedDistanceField, model: Any) -> np.ndarray:
+    """Signed distances at the nodes of a grid."""
+    return sdf_grid(field, model.resolution, band=2 * model.band).values
+
+
+def _surface_view(field: SignedDistanceField, model: Any) -> np.ndarray:
+    """Points with normals on the outer boundary, the same ones whenever a mesh is encoded."""
+    return np.concatenate(sample_surface(field.boundary(), model.points, seed=0), axis=1).astype(np.float32)
+
+
+_VIEWS = {"grid": _grid_view, "surface": _surface_view}
+"""What an encoder may read, made of a mesh."""
+
+
+def _noise(shape: tuple[int, ...], count: int, seed: int) -> Tensor:
+    """One stream per shape, so that a shape does not depend on the batch it is made in."""
+    return torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed + i)) for i in range(count)])
