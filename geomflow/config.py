@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 from geomflow.errors import ConfigError
 
 Precision = Literal["float32", "bfloat16"]
+Optimizer = Literal["adamw", "muon"]
 Task = Literal["autoencoder", "flow_map", "points"]
 
 
@@ -35,9 +36,11 @@ class Optimization:
     Attributes:
         steps: Length of the training, which the learning rate's schedule spans.
         batch_size: Shapes per step.
+        optimizer: `adamw`, or `muon` for networks that say which of their weights are hidden layers'.
+        beta2: AdamW's memory of squared gradients; less suits short trainings.
         learning_rate: Peak of the schedule (linear warm-up, then a cosine to zero).
         warmup: Steps of the warm-up.
-        weight_decay: Decoupled decay of AdamW.
+        weight_decay: Decoupled decay.
         ema: Decay of the moving average of the weights, which is what a checkpoint's model holds.
         clip: Largest norm of the gradient.
         precision: Arithmetic of the network, `float32` or `bfloat16` autocast.
@@ -48,6 +51,8 @@ class Optimization:
 
     steps: int = 10_000
     batch_size: int = 16
+    optimizer: Optimizer = "adamw"
+    beta2: float = 0.999
     learning_rate: float = 1e-3
     warmup: int = 100
     weight_decay: float = 0.01
@@ -201,9 +206,9 @@ def _optimization(table: Mapping[str, Any]) -> Optimization:
         wanted = type(getattr(default, key))
         if not isinstance(value, (int, float) if wanted is float else wanted) or isinstance(value, bool):
             raise ConfigError(f"optimization.{key} must be {wanted.__name__}, not {value!r}")
-    if table.get("precision", default.precision) not in get_args(Precision):
-        choices = ", ".join(get_args(Precision))
-        raise ConfigError(f"optimization.precision must be one of {choices}, not {table['precision']!r}")
+    for key, choices in (("precision", get_args(Precision)), ("optimizer", get_args(Optimizer))):
+        if table.get(key, getattr(default, key)) not in choices:
+            raise ConfigError(f"optimization.{key} must be one of {', '.join(choices)}, not {table[key]!r}")
     positive = [key for key in ("steps", "batch_size", "save_every") if table.get(key, 1) < 1]
     if positive:
         raise ConfigError(f"optimization.{positive[0]} must be at least 1, not {table[positive[0]]}")

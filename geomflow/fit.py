@@ -82,15 +82,19 @@ def _config(
     """The preset with what is asked for."""
     preset: RunConfig = shelves.load("presets", PRESET)
     dataset = replace(preset.dataset, options={**preset.dataset.options, "attributes": list(attributes)})
-    same = formulation == preset.formulation.name
     return replace(
         preset,
         dataset=dataset,
-        formulation=preset.formulation if same else Item(formulation),
-        objective=Item(objective),
+        formulation=_kept(preset.formulation, formulation),
+        objective=_kept(preset.objective, objective),
         noise=Item("mesh", {"file": noise}) if Path(noise).suffix else Item(noise),
         optimization=replace(preset.optimization, seed=seed, stop_at=stop_at),
     )
+
+
+def _kept(preset: Item, name: str) -> Item:
+    """The preset's item, with its options, if it has the name; another item without options if not."""
+    return preset if name == preset.name else Item(name)
 
 
 def _saved_config(out: str | Path, shape: str | Path) -> RunConfig:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, TypeVar
 
 from geomflow import assemble, checkpoint, shelves
 from geomflow.errors import CheckpointError
@@ -15,6 +15,8 @@ DEFAULT_MODEL = "chairs"
 
 KINDS = {"autoencoder": "shapes", "flow_map": "shapes", "points": "points"}
 """Item of the shelf `pipelines` that runs the models of a task."""
+
+Kind = TypeVar("Kind", bound="Pipeline")
 
 
 class Pipeline:
@@ -30,7 +32,7 @@ class Pipeline:
         self.model, self.saved, self.device = model, saved, device
 
     @classmethod
-    def from_pretrained(cls, name: str | Path = DEFAULT_MODEL, device: str = "cpu") -> Self:
+    def from_pretrained(cls: type[Kind], name: str | Path = DEFAULT_MODEL, device: str = "cpu") -> Kind:
         """Return the pipeline of an embedded model or of a checkpoint folder.
 
         Args:

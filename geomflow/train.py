@@ -26,6 +26,7 @@ from geomflow.config import Optimization, RunConfig, differences
 from geomflow.errors import CheckpointError, TrainingError
 from geomflow.files import write_atomically
 from geomflow.flow.random import generator_of
+from geomflow.optimizer import optimizers
 
 logger = logging.getLogger("geomflow")
 
@@ -137,9 +138,7 @@ class _Run:
     def __init__(self, parts: assemble.Training, out: Path) -> None:
         self.options, self.config, self.parts, self.out = parts.config.optimization, parts.config, parts, out
         self.weights = [p for p in parts.trained.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(
-            self.weights, lr=self.options.learning_rate, weight_decay=self.options.weight_decay
-        )
+        self.optimizers = optimizers(parts.trained, self.options)
         self.ema = Ema(parts.trained, self.options.ema)
         self.device = self.weights[0].device
         self.step, self.seconds, self.last_loss = 0, 0.0, math.nan
@@ -168,12 +167,13 @@ class _Run:
         """Change the weights by one step of the optimiser; the loss before it."""
         loss, logs = self._loss(progress, generator_of(self.options.seed, self.step))
         self._check(loss, "loss")
-        for group in self.optimizer.param_groups:
+        for group in (group for optimizer in self.optimizers for group in optimizer.param_groups):
             group["lr"] = self.options.learning_rate * learning_rate_factor(self.step, self.options)
-        self.optimizer.zero_grad(set_to_none=True)
+        self.parts.trained.zero_grad(set_to_none=True)
         loss.backward()
         self._check(torch.nn.utils.clip_grad_norm_(self.weights, self.options.clip), "gradient norm")
-        self.optimizer.step()
+        for optimizer in self.optimizers:
+            optimizer.step()
         return loss.detach(), logs
 
     def _loss(self, progress: float, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
@@ -209,7 +209,7 @@ class _Run:
             "best": self.best,
             "loss": self.parts.loss.state_dict(),
             "ema": self.ema.average,
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
         }
         checkpoint.save_state(self.out, state)
         self.saved_step = self.step
@@ -241,7 +241,8 @@ class _Run:
         self.best = state.get("best", math.inf)
         self.parts.loss.load_state_dict(state["loss"])
         self.ema.average = {name: tensor.to(self.device) for name, tensor in state["ema"].items()}
-        self.optimizer.load_state_dict(state["optimizer"])
+        for optimizer, saved_optimizer in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved_optimizer)
         for name in (LOG, SCORES):
             _cut(self.out / name, self.step)
 

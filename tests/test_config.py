@@ -32,7 +32,10 @@ def test_overrides_change_what_they_name_and_nothing_else():
             {"task": "autoencoder", "dataset": {"name": "a"}, "netwrok": {}},
             r"no setting 'netwrok'; it has task, dataset",
         ),
-        ({"task": "painting", "dataset": {"name": "a"}}, "task must be 'autoencoder' or 'flow_map', not 'painting'"),
+        (
+            {"task": "painting", "dataset": {"name": "a"}},
+            "task must be one of autoencoder, flow_map, points, not 'painting'",
+        ),
         ({"task": "autoencoder"}, r"no \[dataset\] table"),
         ({"task": "autoencoder", "dataset": {"split": "x"}}, r"\[dataset\] must be a table with the name"),
         ({"task": "autoencoder", "dataset": "a", "optimization": {"stepz": 1}}, "no setting 'stepz'; it has steps"),

@@ -2,8 +2,8 @@
 
 Far from the points the sign of the distance to them is that of a winding number: every point stands for a small
 triangle across its normal (after Barill et al., "Fast winding numbers for soups and clouds", SIGGRAPH 2018), as large
-as the share of the surface that its neighbours leave it. Near them the distance is that to the tangent planes of the nearest
-few, blended (after Hoppe et al., SIGGRAPH 1992), which also smooths their noise.
+as the share of the surface that its neighbours leave it. Near them the distance is that to the tangent planes of the
+nearest few, blended (after Hoppe et al., SIGGRAPH 1992), which also smooths their noise.
 """
 
 from typing import Literal

@@ -7,7 +7,8 @@ once per cloud and not once per point: in sampling that is once per jump, howeve
 import math
 
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from geomflow.networks._layers import TimeEmbedding, zero_linear
@@ -16,61 +17,74 @@ from geomflow.networks._layers import TimeEmbedding, zero_linear
 class Pointwise(nn.Module):
     """Residual perceptron on every point of a cloud, conditioned on current and target time.
 
+    A point enters by its coordinates and by sines and cosines of them, with a gain for each that depends on the times:
+    fine waves count where there is little noise.
+
     Args:
-        channels: Numbers per point: coordinates first, attributes behind them.
+        channels: Numbers per point: coordinates and, behind them, attributes.
         width: Features per layer.
-        depth: Number of residual blocks, each of two layers.
-        frequencies: Sines and cosines per direction...
+        depth: Number of residual blocks of two layers.
+        octaves: Waves per channel, of angular frequencies 1, 2, 4, ...
     """
 
-    def __init__(
-        self,
-        channels: int,
-        width: int,
-        depth: int,
-        octaves: int,
-        base: float,
-        act: str = "silu",
-        first: int = 0,
-        hidden: int = 1,
-    ) -> None:
+    frequencies: Tensor
+
+    def __init__(self, channels: int, width: int, depth: int, octaves: int) -> None:
         super().__init__()
-        self.act = {"silu": F.silu, "relu": F.relu}[act]
-        self.register_buffer("bands", base * 2.0 ** torch.arange(octaves))
-        feats = channels * (1 + 2 * octaves)
-        self.time = TimeEmbedding(width, max_frequency=10.0)
-        self.gain = nn.Linear(width, feats)
-        nn.init.zeros_(self.gain.weight)
-        nn.init.zeros_(self.gain.bias)
-        self.embed = nn.Linear(feats, width)
-        self.blocks = nn.ModuleList(Block(width, self.act, hidden) for _ in range(depth))
+        self.register_buffer("frequencies", 2.0 ** torch.arange(octaves))
+        features = channels * (1 + 2 * octaves)
+        self.time = TimeEmbedding(width)
+        self.gain = zero_linear(width, features)
+        self.embed = nn.Linear(features, width)
+        self.blocks = nn.ModuleList(PointwiseBlock(width) for _ in range(depth))
         self.norm = nn.RMSNorm(width)
         self.out = zero_linear(width, channels)
 
-    def forward(self, x, t, r, condition=None):
-        e = F.silu(self.time(t, r))[:, None]
-        angle = (x[..., None] * self.bands).flatten(-2)
-        f = torch.cat([x, angle.sin(), angle.cos()], -1)
-        h = self.embed(f * (1 + self.gain(e)))
-        for b in self.blocks:
-            h = b(h, e)
-        return self.out(self.norm(h))
+    def forward(
+        self,
+        x: Float[Tensor, "batch points channels"],
+        t: Float[Tensor, " batch"],
+        r: Float[Tensor, " batch"],
+        condition: Tensor | None = None,
+    ) -> Float[Tensor, "batch points channels"]:
+        """Return an output of the shape of `x`; each point's depends on that point and the cloud's times.
+
+        Raises:
+            ValueError: A condition is given to an unconditional network.
+        """
+        if condition is not None:
+            raise ValueError("condition must be None: pointwise is unconditional")
+        embedding = F.silu(self.time(t, r))[:, None]
+        angles = (x[..., None] * self.frequencies.to(x)).flatten(-2)
+        features = torch.cat([x, angles.sin(), angles.cos()], dim=-1)
+        hidden = self.embed(features * (1 + self.gain(embedding)))
+        for block in self.blocks:
+            hidden = block(hidden, embedding)
+        return self.out(self.norm(hidden))
+
+    def hidden_weights(self) -> list[nn.Parameter]:
+        """Return the matrices of the hidden layers."""
+        return [layer.weight for block in self.blocks for layer in (block.first, block.second)]  # pyright: ignore
 
 
-class Block(nn.Module):
-    def __init__(self, width, act, hidden):
+class PointwiseBlock(nn.Module):
+    """Two layers on normalised features, which are scaled and shifted by the embedding, added to what came in."""
+
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self.act = act
         self.norm = nn.RMSNorm(width, elementwise_affine=False)
-        self.first = nn.Linear(width, hidden * width)
-        self.second = nn.Linear(hidden * width, width)
-        self.mod = zero_linear(width, 2 * width)
-        nn.init.normal_(self.second.weight, std=0.5 / math.sqrt(hidden * width))
+        self.modulation = zero_linear(width, 2 * width)
+        self.first, self.second = nn.Linear(width, width), nn.Linear(width, width)
+        nn.init.normal_(self.second.weight, std=0.5 / math.sqrt(width))
 
-    def forward(self, h, e):
-        scale, shift = self.mod(e).chunk(2, -1)
-        return h + self.second(self.act(self.first(self.norm(h) * (1 + scale) + shift)))
+    def forward(
+        self, x: Float[Tensor, "batch points width"], embedding: Float[Tensor, "batch 1 width"]
+    ) -> Float[Tensor, "batch points width"]:
+        """Return the features after the block."""
+        scale, shift = self.modulation(embedding).chunk(2, dim=-1)
+        return x + self.second(F.silu(self.first(self.norm(x) * (1 + scale) + shift)))
 
 
-def make(channels=3, width=256, depth=4, octaves=6, base=1.0, act="silu", hidden=1):
-    return Pointwise(channels, width, depth, octaves, base, act, hidden=hidden)
+def make(channels: int, width: int = 128, depth: int = 5, octaves: int = 5) -> Pointwise:
+    """Return an untrained pointwise network; see `Pointwise` for the options."""
+    return Pointwise(channels, width, depth, octaves)

@@ -23,6 +23,7 @@ from geomflow.flow.choice import check_choice
 from geomflow.flow.flow_map import FlowMap
 from geomflow.flow.objective import FlowBatch, Objective, Regression
 from geomflow.flow.random import uniform
+from geomflow.objectives._chain import Chain
 from geomflow.objectives._identities import dyadic, semigroup_regression
 
 Split = Literal["random", "midpoint", "dyadic"]
@@ -67,11 +68,22 @@ class Semigroup:
         return 2.0 ** (batch.r - batch.t).clamp(min=2.0**-self.finest).log2().round()
 
 
-def make(split: Split = "random", finest: int = 7) -> Objective:
+def make(split: Split | Literal["chain"] = "random", finest: int = 7, parts: int = 12, uses: int = 12) -> Objective:
     """The semigroup objective.
 
     Args:
-        split: ``random``, ``midpoint`` or ``dyadic``.
+        split: ``random``, ``midpoint``, ``dyadic``, or ``chain`` for many short steps that are remembered: no error of
+            a long jump is passed on to a longer one, which counts where the data has fine detail.
         finest: dyadic intervals are no shorter than 2^-finest.
+        parts: steps of a chain.
+        uses: batches between new chains.
+
+    Raises:
+        ValueError: another split, a negative ``finest``, or ``parts`` or ``uses`` under 1.
     """
-    return Semigroup(split, finest)
+    if split != "chain":
+        return Semigroup(split, finest)
+    for name, value in (("parts", parts), ("uses", uses)):
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, given {value}")
+    return Chain(parts, uses)

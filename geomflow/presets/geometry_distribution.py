@@ -10,6 +10,10 @@ def make() -> RunConfig:
         dataset=Item("surface"),
         network=Item("pointwise"),
         formulation=Item("edm", {"sigma_data": 1.0, "sigma_max": 20.0}),
-        objective=Item("semigroup"),
-        optimization=Optimization(batch_size=128, learning_rate=3e-3, weight_decay=0.0),
+        objective=Item("semigroup", {"split": "chain"}),
+        times={"log_mean": -2.0, "log_std": 1.4, "warm_up": 0.3, "full_span": 0.3, "instantaneous_share": 0.35},
+        weight={"jumps": 3.0},
+        optimization=Optimization(
+            batch_size=128, optimizer="muon", beta2=0.99, learning_rate=4e-3, weight_decay=0.0, ema=0.998
+        ),
     )

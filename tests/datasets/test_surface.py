@@ -49,7 +49,9 @@ def test_flat_sheets_and_constant_channels_have_a_scale(tmp_path):
     scale = LatentScale((6,))
     scale.fit(*dataset.measure())
     half = 1 / np.sqrt(3)
-    torch.testing.assert_close(scale.std[:3], torch.tensor([half, half, half * 1e-3], dtype=torch.float32), rtol=0.01, atol=0)
+    torch.testing.assert_close(
+        scale.std[:3], torch.tensor([half, half, half * 1e-3], dtype=torch.float32), rtol=0.01, atol=0
+    )
     assert torch.isfinite(scale.standardize(batch(dataset, 0))).all()
     assert float(scale.std[3:].min()) == pytest.approx(1.0)
 

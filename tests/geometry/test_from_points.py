@@ -37,4 +37,6 @@ def test_poisson_says_what_it_needs():
         with pytest.raises(ImportError, match=r"pip install 'geomflow\[open3d\]'"):
             mesh_from_points(points, normals, method="poisson")
     else:
-        assert mesh_from_points(points, normals, 64, "poisson").volume == pytest.approx(Sphere().mesh().volume, rel=0.03)
+        assert mesh_from_points(points, normals, 64, "poisson").volume == pytest.approx(
+            Sphere().mesh().volume, rel=0.03
+        )

@@ -15,7 +15,12 @@ def parts(count: int = 1000, size: int = 300):
     rng = np.random.default_rng(0)
     points = rng.normal(size=(count, 3)).astype(np.float32)
     normals = points / np.linalg.norm(points, axis=1, keepdims=True)
-    whole = {"points": points, "normals": normals, "colors": rng.random((count, 3)), "labels": rng.integers(0, 9, count)}
+    whole = {
+        "points": points,
+        "normals": normals,
+        "colors": rng.random((count, 3)),
+        "labels": rng.integers(0, 9, count),
+    }
     return whole, [{name: v[i : i + size] for name, v in whole.items()} for i in range(0, count, size)]
 
 

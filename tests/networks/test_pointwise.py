@@ -66,7 +66,7 @@ def test_forward_mode_equals_differences(network):
 
 def test_sizes_reach_from_a_fifth_of_a_million_to_five_and_a_half():
     small, large = (
-        sum(weight.numel() for weight in pointwise.make(**options).parameters())
+        sum(weight.numel() for weight in pointwise.make(3, **options).parameters())
         for options in ({"width": 96, "depth": 3}, {"width": 512, "depth": 5})
     )
     assert small < 250_000
