@@ -1,7 +1,7 @@
 """Geometry distributions of known meshes in few calls, beside a plain diffusion of the same budget: one table.
 
-python -m benchmarks.geometry_distributions --out docs/results            # about two hours on 2 cores; continues where it was stopped
-python -m benchmarks.geometry_distributions --out docs/results --tables   # only the tables and pictures, of what is there
+python -m benchmarks.geometry_distributions --out docs/results            # an hour on 2 cores; goes on where it stopped
+python -m benchmarks.geometry_distributions --out docs/results --tables   # only tables and pictures, of what is there
 
 Every training runs on one thread, two at a time; runs, points and numbers are kept in build/geometry_distributions.
 """

@@ -14,6 +14,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw
 
 from geomflow.files import write_atomically
+from geomflow.geometry.frame import similarity_of
 from geomflow.warp_runtime import wp
 
 Rgb = tuple[float, float, float]
@@ -33,6 +34,9 @@ PALETTE: tuple[Rgb, ...] = (
 
 BACKGROUND = 0.975
 SAMPLES_PER_AXIS = 2
+
+FIELD = 0.28
+"""Tangent of half the angle that a picture shows."""
 OCCLUSION_RAYS = wp.constant(10)
 SHADOW_RAYS = wp.constant(3)
 """Rays per sample; the four samples of a pixel draw theirs independently."""
@@ -62,6 +66,51 @@ def render(
     ground = np.full(3, BACKGROUND)
     light = np.where(hit[:, None], shade[:, None] * np.asarray(color), shade[:, None] * ground)
     return _to_bytes(_average(light.reshape(fine, fine, 3), size))
+
+
+def render_points(
+    points: Float[np.ndarray, "n 3"],
+    size: int = 320,
+    azimuth: float = 35.0,
+    elevation: float = 18.0,
+    *,
+    colors: Float[np.ndarray, "n 3"] | None = None,
+    frame: Float[np.ndarray, "m 3"] | None = None,
+    radius: int = 1,
+) -> Picture:
+    """Return a square picture of points as small squares, nearer ones darker and in front.
+
+    Args:
+        points: Points, any unit; those that are not finite are left out.
+        size: Pixels per side.
+        azimuth: Degrees by which the camera is turned from +z towards +x.
+        elevation: Degrees above the horizon.
+        colors: Red, green and blue in [0, 1] of each point; the first of the palette if not given.
+        frame: Points whose box fills the picture; the points themselves if not given.
+        radius: Half edge of a square, in half pixels.
+
+    Raises:
+        ValueError: There is no finite point, or the size is not positive.
+    """
+    there = np.isfinite(points).all(axis=1)
+    if not there.any() or size < 1:
+        raise ValueError(f"wanted points to draw on at least 1 pixel, given {there.sum()} finite ones and size {size}")
+    similarity, fine = similarity_of(points[there] if frame is None else frame, margin=1.0), size * SAMPLES_PER_AXIS
+    eye, right, up, forward = _camera(azimuth, elevation)
+    seen = similarity.apply(points[there]) - eye
+    depth = seen @ forward
+    place = np.stack([-(seen @ up), seen @ right], axis=1) / (FIELD * depth[:, None])
+    nearness = ((depth - np.linalg.norm(eye) + 1) / 2).clip(0, 1)[:, None]
+    base = np.broadcast_to(PALETTE[0], (len(depth), 3)) if colors is None else colors[there]
+    light = base + (BACKGROUND - base) * 0.55 * nearness
+    canvas = np.full((fine, fine, 3), BACKGROUND)
+    order = np.argsort(-depth)
+    corner = ((place[order] + 1) / 2 * fine).astype(int)
+    for shift in np.ndindex(2 * radius, 2 * radius):
+        row, column = (corner + shift - radius).T
+        inside = (row >= 0) & (row < fine) & (column >= 0) & (column < fine)
+        canvas[row[inside], column[inside]] = light[order][inside]
+    return _to_bytes(_average(canvas, size))
 
 
 def contact_sheet(

@@ -6,7 +6,7 @@ import trimesh
 from PIL import Image
 
 from geomflow.geometry.primitives import Box, Moved, Sphere
-from geomflow.viz import contact_sheet, render, save_png
+from geomflow.viz import contact_sheet, render, render_points, save_png
 
 RED = (0.8, 0.2, 0.2)
 
@@ -63,3 +63,20 @@ def test_bad_input_is_named():
         contact_sheet([])
     with pytest.raises(ValueError, match="given 1 for 2"):
         contact_sheet([Box().mesh()] * 2, labels=["only one"])
+
+
+def test_points_lie_where_the_same_mesh_is_drawn():
+    mesh = trimesh.creation.icosphere(4, 1.0)
+    points = np.asarray(mesh.sample(40_000))
+    drawn = render_points(points, 96, azimuth=0.0, elevation=0.0, colors=np.tile(RED, (40_000, 1)))
+    same = red(render(mesh, 96, azimuth=0.0, elevation=0.0, color=RED)), red(drawn)
+    assert (same[0] & same[1]).sum() > 0.95 * (same[0] | same[1]).sum()
+    far, near = np.array([[0.0, 0.0, -0.9]]), np.array([[0.0, 0.0, 0.9]])
+    both = np.concatenate([near, far])
+    picture = render_points(both, 32, 0.0, 0.0, colors=np.array([[1.0, 0, 0], [0, 0, 1.0]]), frame=points, radius=3)
+    assert red(picture)[16, 16]
+
+
+def test_points_that_are_not_there_are_refused():
+    with pytest.raises(ValueError, match="wanted points to draw on at least 1 pixel, given 0 finite ones"):
+        render_points(np.full((3, 3), np.nan))

@@ -27,7 +27,7 @@ def test_with_the_exact_expectation_the_exact_field_has_no_error():
     for name in ("edm", "u_prediction"):
         formulation = shelves.load("formulations", name)
         exact = FlowMap(lambda *_: torch.zeros(0), formulation)
-        exact.cumulative_field = lambda x, t, r, condition=None: oracle.instantaneous(formulation, x, t)
+        exact.cumulative_field = lambda x, t, r, condition=None, f=formulation: oracle.instantaneous(f, x, t)
 
         def mean(z, ratio, own, formulation=formulation):
             t = formulation.path.time(ratio)

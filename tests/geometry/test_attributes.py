@@ -1,4 +1,4 @@
-"""Attributes: what a file carries is what is drawn, from vertices, faces, textures and clouds; what it lacks is said."""
+"""Attributes: what a file carries is what is drawn, from vertices, textures and clouds; what it lacks is said."""
 
 import numpy as np
 import pytest
