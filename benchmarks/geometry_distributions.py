@@ -214,9 +214,11 @@ def study_table(rows: dict[str, dict[str, Any]]) -> str:
 def write_tables(out: Path) -> None:
     """Put the tables between the markers of docs/results/geometry_distributions.md."""
     rows, file = record(), out / "geometry_distributions.md"
-    text = file.read_text()
+    text = file.read_text() if file.is_file() else "# Geometry distributions\n"
     for name, made in (("flow map", flow_map_table), ("baseline", baseline_table), ("study", study_table)):
         begin, end = f"<!-- {name} -->\n", f"\n<!-- end of {name} -->"
+        if begin not in text:
+            text += f"\n{begin}{end}\n"
         before, _, rest = text.partition(begin)
         text = before + begin + made(rows) + end + rest.partition(end)[2]
     file.write_text(text)

@@ -1,5 +1,6 @@
 """The only place where configuration becomes objects: modules ready to train or to generate."""
 
+import copy
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -51,14 +52,16 @@ class Training:
 class FlowMapLoss(nn.Module):
     """Hands the data of a batch, standardised if they are not yet, to the flow map's own loss."""
 
-    def __init__(self, loss: LossModule, scale: LatentScale | None = None) -> None:
+    def __init__(self, loss: LossModule, scale: LatentScale | None = None, averaged_targets: bool = False) -> None:
         super().__init__()
         self.loss, self.scale = loss, scale
+        self.target_map = copy.deepcopy(loss.flow_map).requires_grad_(False) if averaged_targets else None
 
     def forward(self, batch: Batch, progress: float, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         """Return the loss of a batch with `data` and, if conditional, `condition`."""
         data = batch["data"] if self.scale is None else self.scale.standardize(batch["data"]).float()
-        loss, logs = self.loss(data, batch.get("condition"), progress=progress, generator=generator)
+        given = {"progress": progress, "generator": generator, "target_map": self.target_map}
+        loss, logs = self.loss(data, batch.get("condition"), **given)
         return loss, {name: float(value) for name, value in logs.items() if name != "loss"}
 
 
@@ -117,9 +120,8 @@ def _flow_map_loss(
     shelves.check_options(TimePairs, config.times, "the run's [times]")
     shelves.check_options(ErrorWeight, config.weight, "the run's [weight]")
     times, weight = TimePairs(**config.times), ErrorWeight(**config.weight)
-    return FlowMapLoss(
-        LossModule(model.flow_map, _objective(config.objective, model, device), times, weight, **given), scale
-    )
+    loss = LossModule(model.flow_map, _objective(config.objective, model, device), times, weight, **given)
+    return FlowMapLoss(loss, scale, config.optimization.averaged_targets)
 
 
 def _score(judge: PointJudge, model: PointModel) -> dict[str, float]:

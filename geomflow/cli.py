@@ -383,8 +383,7 @@ def train(
     base = configs.read_toml(preset) if preset.endswith(".toml") else shelves.load("presets", preset)
     config = configs.override(base, settings or {})
     run(config, data, out, minutes, resume, device)
-    use = f"generate {out} --out out/mine" if config.task == "flow_map" else f"reconstruct {out} MESH --out back.ply"
-    _say(f"wrote {out}; try: geomflow {use}")
+    _say(f"wrote {out}; try: geomflow {USES[config.task].format(out)}")
 
 
 def evaluate(
@@ -484,6 +483,13 @@ VERBS: dict[str, Callable[..., None]] = {
     "doctor": doctor,
 }
 
+
+USES = {
+    "autoencoder": "reconstruct {} MESH --out back.ply",
+    "flow_map": "generate {} --out out/mine",
+    "points": "sample {} --out points.ply",
+}
+"""What to do with a run of a task."""
 
 CONFIGURABLE = ("train", "fit")
 """Verbs that take `--section.key value`."""

@@ -42,6 +42,8 @@ class Optimization:
         warmup: Steps of the warm-up.
         weight_decay: Decoupled decay.
         ema: Decay of the moving average of the weights, which is what a checkpoint's model holds.
+        averaged_targets: Whether that average also makes the targets of a flow map's jumps, instead of the weights
+            themselves.
         clip: Largest norm of the gradient.
         precision: Arithmetic of the network, `float32` or `bfloat16` autocast.
         save_every: Steps between checkpoints, at which models of tasks with a judge are scored.
@@ -57,6 +59,7 @@ class Optimization:
     warmup: int = 100
     weight_decay: float = 0.01
     ema: float = 0.999
+    averaged_targets: bool = False
     clip: float = 1.0
     precision: Precision = "float32"
     save_every: int = 500
@@ -204,7 +207,8 @@ def _optimization(table: Mapping[str, Any]) -> Optimization:
     default = Optimization()
     for key, value in table.items():
         wanted = type(getattr(default, key))
-        if not isinstance(value, (int, float) if wanted is float else wanted) or isinstance(value, bool):
+        fits = isinstance(value, (int, float) if wanted is float else wanted)
+        if not fits or isinstance(value, bool) != (wanted is bool):
             raise ConfigError(f"optimization.{key} must be {wanted.__name__}, not {value!r}")
     for key, choices in (("precision", get_args(Precision)), ("optimizer", get_args(Optimizer))):
         if table.get(key, getattr(default, key)) not in choices:

@@ -157,11 +157,18 @@ class _Run:
         loss, logs = self.update(self.step / self.options.steps)
         self.step += 1
         self.ema.update(self.parts.trained, self.step)
+        self._average_targets()
         self.seconds += time.monotonic() - start
         self.last_loss = float(loss)
         _append(self.out / LOG, {"step": self.step, "loss": self.last_loss, **logs, "seconds": round(self.seconds, 3)})
         if self.step % self.options.save_every == 0:
             self.save()
+
+    def _average_targets(self) -> None:
+        """Give the average to what makes targets, if that is wanted."""
+        target = getattr(self.parts.loss, "target_map", None)
+        if target is not None:
+            target.load_state_dict(self.ema.average)
 
     def update(self, progress: float) -> tuple[Tensor, dict[str, float]]:
         """Change the weights by one step of the optimiser; the loss before it."""

@@ -14,6 +14,12 @@ def make() -> RunConfig:
         times={"log_mean": -2.0, "log_std": 1.4, "warm_up": 0.3, "full_span": 0.3, "instantaneous_share": 0.35},
         weight={"jumps": 3.0},
         optimization=Optimization(
-            batch_size=128, optimizer="muon", beta2=0.99, learning_rate=4e-3, weight_decay=0.0, ema=0.998
+            batch_size=128,
+            optimizer="muon",
+            beta2=0.99,
+            learning_rate=4e-3,
+            weight_decay=0.0,
+            ema=0.998,
+            averaged_targets=True,
         ),
     )
