@@ -11,7 +11,7 @@ def make() -> RunConfig:
         network=Item("pointwise"),
         formulation=Item("edm", {"sigma_data": 1.0, "sigma_max": 20.0}),
         objective=Item("semigroup", {"split": "chain"}),
-        times={"log_mean": -2.0, "log_std": 1.4, "warm_up": 0.3, "full_span": 0.3, "instantaneous_share": 0.35},
+        times={"log_mean": -2.0, "log_std": 2.0, "warm_up": 0.3, "full_span": 0.3, "instantaneous_share": 0.35},
         weight={"jumps": 3.0},
         optimization=Optimization(
             batch_size=128,
