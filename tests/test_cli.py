@@ -31,14 +31,14 @@ def test_every_verb_explains_itself(verb, capsys):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        ((), 2, "Expected one of {generate, prep"),
+        ((), 2, "Expected one of {generate, fit, sample, prep"),
         (("generate", "--cont", "3"), 2, "Unrecognized options: --cont"),
         (("generate", "--count", "few"), 2, "Error parsing --count"),
         (("generate", "--what.ever", "3"), 2, "unknown option --what.ever"),
         (("generate", "--count", "0"), 2, "count and steps must be whole numbers of at least 1"),
         (("generate", "no-such-model"), 1, "no-such-model: neither a checkpoint folder nor an embedded model"),
         (("list", "cupboards"), 2, "invalid choice 'cupboards'"),
-        (("train", "nothing", "--data", "x", "--out", "y"), 2, "unknown preset 'nothing': the presets are sdf_"),
+        (("train", "nothing", "--data", "x", "--out", "y"), 2, "unknown preset 'nothing': the presets are geometry"),
         (("train", "sdf_autoencoder", "--data", "nowhere", "--out", "nowhere/run"), 1, "nowhere: not a dataset folder"),
         (("train", "sdf_autoencoder", "--data", "x", "--out", "y", "--optimization.steps", "?"), 2, "must be int"),
         (("train", "sdf_flow_map", "--data", "x", "--out", "y", "--pretrained_encoder", "1"), 2, "must be a folder"),
