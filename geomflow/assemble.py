@@ -1,7 +1,6 @@
 """The only place where configuration becomes objects: modules ready to train or to generate."""
 
 import copy
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,6 +14,7 @@ from geomflow import checkpoint, shelves
 from geomflow.config import Item, RunConfig
 from geomflow.encoders._loss import ReconstructionLoss
 from geomflow.errors import ConfigError
+from geomflow.files import sha256_of
 from geomflow.flow import ErrorWeight, LossModule, Objective, TimePairs
 from geomflow.interfaces import Batch, ShapeDataset
 from geomflow.metrics.judge_points import PointJudge
@@ -104,7 +104,7 @@ def _point_training(config: RunConfig, data: str | Path, device: str) -> Trainin
     sizes = getattr(model.noise, "sizes", {})
     noise = replace(config.noise, options={**config.noise.options, **sizes})
     config = replace(config, channels=dataset.channels, noise=noise)
-    about = {"file": Path(data).name, "sha256": hashlib.sha256(Path(data).read_bytes()).hexdigest()}
+    about = {"file": Path(data).name, "sha256": sha256_of(data)}
     judge, facts = PointJudge(dataset.source), {**about, "labels": list(dataset.source.labels)}
     expectation = dataset.expectation(model.scale, config.optimization.seed)
     loss = _flow_map_loss(config, model, device, model.scale, noise=model.noise, expectation=expectation)

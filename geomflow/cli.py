@@ -39,9 +39,6 @@ DESCRIPTION = "Meshes to signed distance fields to few-step generators, and back
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 """Cores that this process may use."""
 
-AUTO_TOLERANCE = 1e-2
-"""What `sample --steps auto` asks for, in standard deviations of the shape."""
-
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "geomflow" / "evaluate"
 """Where results are kept that cost time."""
 
@@ -163,7 +160,7 @@ def sample(
 
     pipeline = PointPipeline.from_pretrained(run, device)
     noise = shelves.load("noises", "mesh", file=str(from_mesh)) if from_mesh else None
-    steps = pipeline.enough_steps(AUTO_TOLERANCE, seed) if steps == "auto" else steps
+    steps = pipeline.enough_steps(seed=seed) if steps == "auto" else steps
     pipeline.save(out, points, steps, seed, noise=noise, progress=True)
     _say(f"wrote {points} points in {steps} steps to {out}")
 

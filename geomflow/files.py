@@ -1,22 +1,49 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and their hashes."""
 
+import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 PARTIAL = ".partial"
 """Ending of files that are being written."""
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write bytes under a temporary name beside `path`, then rename: readers see the old file or the new one.
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """Open a file to write beside `path`, renamed to it at the end: readers see the old file or the new one.
 
     Raises:
-        OSError: The folder cannot be written or the disk is full; nothing half-written is left behind.
+        OSError: The folder cannot be written or the disk is full; nothing half-written is left behind, nor is it if
+            something is raised inside.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
     try:
-        partial.write_bytes(content)
+        with partial.open("wb") as file:
+            yield file
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write bytes as a whole file.
+
+    Raises:
+        OSError: The folder cannot be written or the disk is full; nothing half-written is left behind.
+    """
+    with whole_file(path) as file:
+        file.write(content)
+
+
+def sha256_of(path: str | Path) -> str:
+    """Return the hash of a file's content, in hexadecimal.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

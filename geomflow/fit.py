@@ -1,6 +1,5 @@
 """Fitting one shape: a mesh or cloud in, a run folder out that samples its surface in one to a few steps."""
 
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -10,6 +9,7 @@ from geomflow import checkpoint, shelves
 from geomflow import config as configs
 from geomflow.config import Item, RunConfig
 from geomflow.errors import CheckpointError
+from geomflow.files import sha256_of
 from geomflow.geometry.attributes import check_attributes
 from geomflow.train import steps_in_time, train
 
@@ -102,6 +102,6 @@ def _saved_config(out: str | Path, shape: str | Path) -> RunConfig:
     saved = checkpoint.load(out)
     if saved.config.task != "points":
         raise CheckpointError(f"{out}: wanted a run of geomflow fit, found one of the task {saved.config.task!r}")
-    if saved.facts.get("sha256") != hashlib.sha256(Path(shape).read_bytes()).hexdigest():
+    if saved.facts.get("sha256") != sha256_of(shape):
         raise CheckpointError(f"{out}: was fitted to another file than {shape}: {saved.facts.get('file')}")
     return saved.config

@@ -35,8 +35,9 @@ PALETTE: tuple[Rgb, ...] = (
 BACKGROUND = 0.975
 SAMPLES_PER_AXIS = 2
 
-FIELD = 0.28
+FIELD = wp.constant(0.28)
 """Tangent of half the angle that a picture shows."""
+
 OCCLUSION_RAYS = wp.constant(10)
 SHADOW_RAYS = wp.constant(3)
 """Rays per sample; the four samples of a pixel draw theirs independently."""
@@ -246,8 +247,8 @@ def _shade(
 ):
     i = wp.tid()
     state = wp.rand_init(7, i)
-    x = (2.0 * (float(i % size) + 0.5) / float(size) - 1.0) * 0.28
-    y = (1.0 - 2.0 * (float(i // size) + 0.5) / float(size)) * 0.28
+    x = (2.0 * (float(i % size) + 0.5) / float(size) - 1.0) * FIELD
+    y = (1.0 - 2.0 * (float(i // size) + 0.5) / float(size)) * FIELD
     ray = wp.normalize(forward + right * x + up * y)
     query = wp.mesh_query_ray(mesh, eye, ray, 20.0)
     hit[i] = 0

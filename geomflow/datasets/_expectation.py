@@ -70,10 +70,8 @@ class NeighbourExpectation(nn.Module):
         for pool in self._pools:
             mine = todo & (each * COVERED <= pool.reach)
             if mine.any():
-                near = pool.tree.query(z[mine][:, :3].cpu().contiguous().numpy(), k=self.neighbours)[1]
-                answer[mine] = _mean(
-                    z[mine], each[mine], data[mine], pool.points[torch.from_numpy(near.astype(np.int64))]
-                )
+                near = pool.points[pool.nearest(z[mine], self.neighbours)]
+                answer[mine] = _mean(z[mine], each[mine], data[mine], near)
             todo &= ~mine
         if todo.any():
             answer[todo] = _mean(z[todo], each[todo], data[todo], data.flatten(0, 1)[:FROM_BATCH][None])

@@ -26,7 +26,7 @@ OVERSAMPLED = 5
 
 
 class Surface:
-    """Clouds of random points of a shape, standardised.
+    """Clouds of random points of a shape, in its own frame.
 
     Args:
         source: Where points come from.

@@ -75,7 +75,9 @@ def point_source(path: str | Path, attributes: Sequence[str] = ()) -> PointSourc
             shape, painted = _painted(path)
         else:
             painted = {}
-        return _source(shape, attributes, {**_stored(path, shape), **painted})
+        own = {"points", "normals"} if isinstance(shape, trimesh.Trimesh) else {"points"}
+        stored = _stored(path, shape) if set(attributes) - own else {}
+        return _source(shape, attributes, {**stored, **painted})
 
 
 def check_attributes(attributes: Sequence[str]) -> None:

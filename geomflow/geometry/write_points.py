@@ -1,6 +1,5 @@
 """Points to files, part by part, so that more can be written than memory holds: PLY and NPY, whole or not at all."""
 
-import os
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from geomflow.errors import DiskFull
-from geomflow.files import PARTIAL
+from geomflow.files import whole_file
 
 POINT_FORMATS = (".ply", ".npy")
 
@@ -67,16 +66,10 @@ def write_points(parts: Iterable[Parts], path: str | Path, count: int, names: It
     """
     path, names = Path(path), list(names)
     check_room(path, count, names)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
-    try:
-        with partial.open("wb") as file:
-            written = _write(file, parts, _row_type(path, names), count, path.suffix.lower())
+    with whole_file(path) as file:
+        written = _write(file, parts, _row_type(path, names), count, path.suffix.lower())
         if written != count:
             raise ValueError(f"{path}: wanted {count} points, given {written}")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _write(file: BinaryIO, parts: Iterable[Parts], row: np.dtype, count: int, suffix: str) -> int:

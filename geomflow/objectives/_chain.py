@@ -22,8 +22,8 @@ REMEMBERED = 8
 TO_DATA, FROM_NOISE = 0.8, 0.35
 """Shares of jumps that end at data, and that begin at noise: those that sampling in few steps makes."""
 
-Chains = tuple[Float[Tensor, "times batch *shape"], Float[Tensor, "times batch"]]
-"""States of a set of chains and their times."""
+Chains = tuple[Float[Tensor, "times chains *shape"], Float[Tensor, "times chains"]]
+"""States of chains and their times."""
 
 
 class Chain(nn.Module):
@@ -39,7 +39,8 @@ class Chain(nn.Module):
     def __init__(self, parts: int, uses: int) -> None:
         super().__init__()
         self.parts, self.uses = parts, uses
-        self._calls, self._sets = 0, list[Chains]()
+        self._calls = 0
+        self._chains: Chains | None = None
 
     def forward(
         self, flow_map: FlowMap, batch: FlowBatch, target_map: FlowMap, generator: torch.Generator | None
@@ -52,7 +53,7 @@ class Chain(nn.Module):
         if batch.condition is not None:
             raise ValueError("condition must be None: chains are remembered without conditions")
         if self._calls % self.uses == 0:
-            self._sets = [*self._sets, self._solve(target_map, batch, generator)][-REMEMBERED:]
+            self._remember(self._solve(target_map, batch, generator))
         self._calls += 1
         x, t, landing, r = self._pick(len(batch.t), generator)
         formulation = flow_map.formulation
@@ -70,9 +71,17 @@ class Chain(nn.Module):
             states.append(step(states[-1], times[k], times[k + 1], None))
         return torch.stack(states), torch.stack(times)
 
+    def _remember(self, new: Chains) -> None:
+        """Put new chains behind those that are kept, of which the oldest go."""
+        kept = self._chains or tuple(part[:, :0] for part in new)
+        most = REMEMBERED * new[1].shape[1]
+        states, times = (torch.cat(parts, dim=1)[:, -most:] for parts in zip(kept, new, strict=True))
+        self._chains = states, times
+
     def _pick(self, count: int, generator: torch.Generator | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Departures and arrivals, states and times, on random chains."""
-        states, times = (torch.cat(kept, dim=1) for kept in zip(*self._sets, strict=True))
+        assert self._chains is not None
+        states, times = self._chains
         of, depart, end, arrive = uniform(4 * count, generator, times.dtype, times.device).view(4, count)
         row = (of * times.shape[1]).long()
         i = torch.where(depart < FROM_NOISE, 0, (depart - FROM_NOISE) / (1 - FROM_NOISE) * self.parts).long()
@@ -81,8 +90,8 @@ class Chain(nn.Module):
 
     def get_extra_state(self) -> dict[str, Any]:
         """Calls and remembered chains."""
-        return {"calls": self._calls, "sets": self._sets}
+        return {"calls": self._calls, "chains": self._chains}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Takes up what was remembered."""
-        self._calls, self._sets = state["calls"], list(state["sets"])
+        self._calls, self._chains = state["calls"], state["chains"]

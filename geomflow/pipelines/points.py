@@ -18,6 +18,9 @@ from geomflow.geometry.write_points import check_room, write_points
 from geomflow.model import CHUNK, PointModel
 from geomflow.pipeline import Pipeline
 
+TOLERANCE = 1e-2
+"""Gap that is small enough for steps="auto", in standard deviations of the shape."""
+
 INVERSE_STEPS = 32
 """Heun steps of an inverse: its round trip is then limited by the network, not by the solver."""
 
@@ -64,7 +67,7 @@ class PointPipeline(Pipeline):
         steps: int | Literal["auto"] = 4,
         seed: int = 0,
         *,
-        tolerance: float = 1e-2,
+        tolerance: float = TOLERANCE,
         ode: bool = False,
         noise: NoiseSource | None = None,
         progress: bool = False,
@@ -134,7 +137,7 @@ class PointPipeline(Pipeline):
         write_points(parts, path, count, self.channels)
 
     @torch.no_grad()
-    def enough_steps(self, tolerance: float, seed: int = 0) -> int:
+    def enough_steps(self, tolerance: float = TOLERANCE, seed: int = 0) -> int:
         """Return the fewest jumps (a power of two, at most 64) within `tolerance` of twice as many.
 
         Raises:

@@ -1,6 +1,5 @@
 """The job: one mesh file to one shape record, deterministic in the file's bytes and the recipe."""
 
-import hashlib
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -11,6 +10,7 @@ import trimesh
 from jaxtyping import Float, Shaped
 
 from geomflow.errors import MeshChanged
+from geomflow.files import sha256_of
 from geomflow.geometry.distance import SignedDistanceField
 from geomflow.geometry.frame import normalize, similarity_of
 from geomflow.geometry.grid import sdf_grid
@@ -159,8 +159,7 @@ def _digest(source: Source, file: Path) -> str:
     """Hash of a file, if it is the one that is wanted; a missing file is the reader's to name."""
     if not file.is_file():
         return "0" * 64
-    with file.open("rb") as content:
-        digest = hashlib.file_digest(content, "sha256").hexdigest()
+    digest = sha256_of(file)
     if source.sha256 and digest != source.sha256.lower():
         raise MeshChanged(f"{source.path}: wanted sha256 {source.sha256}, found {digest}")
     return digest

@@ -1,9 +1,7 @@
 """Pack: a dataset of shape records into tar shards that are read from front to back (the WebDataset convention)."""
 
-import hashlib
 import io
 import json
-import os
 import random
 import tarfile
 from collections.abc import Sequence
@@ -13,7 +11,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from geomflow.errors import RecordError
-from geomflow.files import write_atomically
+from geomflow.files import sha256_of, whole_file, write_atomically
 from geomflow.prep._entries import done_entries
 from geomflow.prep.manifest import Entry
 from geomflow.records import KEY, load_record, metadata
@@ -129,18 +127,11 @@ def _refuse_others(out: Path, planned: set[str]) -> None:
 
 def _write(dataset: Path, path: Path, entries: list[Entry], bar: tqdm) -> Shard:
     """Write one shard; it appears whole or not at all."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with tarfile.open(partial, "w", format=tarfile.GNU_FORMAT) as archive:
-            for entry in entries:
-                _add(archive, dataset / entry.file, entry.id)
-                bar.update()
-        with partial.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return Shard(path.name, entries[0].split, len(entries), path.stat().st_size, digest)
+    with whole_file(path) as file, tarfile.open(fileobj=file, mode="w", format=tarfile.GNU_FORMAT) as archive:
+        for entry in entries:
+            _add(archive, dataset / entry.file, entry.id)
+            bar.update()
+    return Shard(path.name, entries[0].split, len(entries), path.stat().st_size, sha256_of(path))
 
 
 def _add(archive: tarfile.TarFile, file: Path, shape_id: str) -> None:
