@@ -22,7 +22,7 @@ import numpy as np
 BUILD = Path("build/geometry_distributions")
 RECORD = BUILD / "record.jsonl"
 DATA = Path(os.environ.get("GEOMFLOW_DATA", "../shared/data")) / "classics"
-POINTS, STEPS, BASELINE_STEPS, STUDY_STEPS = 100_000, 4000, 5000, 700
+POINTS, STEPS, BASELINE_STEPS, STUDY_STEPS = 100_000, 5800, 5300, 800
 
 SHAPES = {
     "bunny": "stanford_bunny.obj",
@@ -48,7 +48,7 @@ STUDIED = [(1, False), (4, False), (18, True)]
 FORMULATIONS = ("edm", "x1_prediction", "u_prediction", "ddim")
 OBJECTIVES: dict[str, dict[str, str]] = {
     "semigroup": {},
-    "semigroup, two parts": {"objective.split": "random"},
+    "semigroup, two parts": {"objective.split": "random", "times.full_span": "0.7", "optimization.second_stage": "0"},
     "eulerian": {},
     "lagrangian": {},
 }

@@ -40,6 +40,8 @@ class Optimization:
         beta2: AdamW's memory of squared gradients; less suits short trainings.
         learning_rate: Peak of the schedule (linear warm-up, then a cosine to zero).
         warmup: Steps of the warm-up.
+        second_stage: Part of the training at which a second one begins, unless 0: from the averaged weights, with the
+            schedule from its start and, if targets are averaged, with those that this average makes.
         weight_decay: Decoupled decay.
         ema: Decay of the moving average of the weights, which is what a checkpoint's model holds.
         averaged_targets: Whether that average also makes the targets of a flow map's jumps, instead of the weights
@@ -57,6 +59,7 @@ class Optimization:
     beta2: float = 0.999
     learning_rate: float = 1e-3
     warmup: int = 100
+    second_stage: float = 0.0
     weight_decay: float = 0.01
     ema: float = 0.999
     averaged_targets: bool = False

@@ -81,6 +81,8 @@ def _config(
 ) -> RunConfig:
     """The preset with what is asked for."""
     preset: RunConfig = shelves.load("presets", PRESET)
+    if objective != preset.objective.name:
+        preset = _growing(preset)
     dataset = replace(preset.dataset, options={**preset.dataset.options, "attributes": list(attributes)})
     return replace(
         preset,
@@ -90,6 +92,12 @@ def _config(
         noise=Item("mesh", {"file": noise}) if Path(noise).suffix else Item(noise),
         optimization=replace(preset.optimization, seed=seed, stop_at=stop_at),
     )
+
+
+def _growing(preset: RunConfig) -> RunConfig:
+    """The preset for objectives whose jumps learn from shorter jumps: spans grow, and targets stay those of now."""
+    times = {**preset.times, "full_span": 0.7}
+    return replace(preset, times=times, optimization=replace(preset.optimization, second_stage=0.0))
 
 
 def _kept(preset: Item, name: str) -> Item:

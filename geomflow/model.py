@@ -1,6 +1,7 @@
 """What a checkpoint holds: the model of a task, its parts built from the shelves, its weights not yet trained."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,6 +15,9 @@ from geomflow.flow.random import NoiseSource, generator_of
 
 CHUNK = 1 << 14
 """Points that go through the network at a time, and share a seed."""
+
+JUMP_RATIOS = (1.0, 0.01)
+"""Noise, in standard deviations of the shape, between which the jumps that make its points are spread."""
 
 
 class LatentScale(nn.Module):
@@ -59,11 +63,13 @@ class PointModel(nn.Module):
     """The points of one shape: a flow map on clouds of them, and the noise that it starts from."""
 
     def __init__(self, config: RunConfig) -> None:
+        """Jumps get their own grid, which a surface wants: the first lands near it, the others come closer."""
         super().__init__()
         self.channels = dict(config.channels)
         self.scale = LatentScale((sum(self.channels.values()),))
         self.noise: NoiseSource = build("noises", config.noise)
         self.flow_map = _flow_map(config, channels=sum(self.channels.values()))
+        self.flow_map.formulation = replace(self.flow_map.formulation, jump_ratios=JUMP_RATIOS)
 
     def draw(
         self, count: int, steps: int, seed: int, ode: bool = False, noise: NoiseSource | None = None

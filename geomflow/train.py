@@ -35,8 +35,11 @@ LOG, SCORES = "log.jsonl", "scores.jsonl"
 TRIED = (0.1, 0.3, 0.5, 0.7, 0.9)
 """Parts of the training done at which steps are timed, as they cost more once there are jumps."""
 
+TRIAL = 0.05
+"""Share of a training's time in which they are timed; some steps do what others profit from, so it takes many."""
+
 SPENT_ON_STEPS = 0.96
-"""Share of a training's time that steps take; the rest goes into scores and checkpoints."""
+"""Share of the time left that steps take; the rest goes into scores and checkpoints."""
 
 
 def train(
@@ -99,18 +102,26 @@ def steps_in_time(config: RunConfig, data: str | Path, out: str | Path, minutes:
     deadline = time.monotonic() + 60 * minutes
     run = _Run(assemble.training(config, data, device), Path(out))
     for progress in TRIED:
-        run.update(progress)
-    start = time.monotonic()
-    for progress in TRIED:
-        run.update(progress)
-    seconds = (time.monotonic() - start) / len(TRIED)
+        run.change(progress)
+    start, done = time.monotonic(), 0
+    while done < len(TRIED) or time.monotonic() - start < TRIAL * 60 * minutes:
+        run.change(TRIED[done % len(TRIED)])
+        done += 1
+    seconds = (time.monotonic() - start) / done
     return max(1, int(SPENT_ON_STEPS * (deadline - time.monotonic()) / seconds))
 
 
 def learning_rate_factor(step: int, options: Optimization) -> float:
-    """Return the factor on the peak learning rate: a linear warm-up, then half a cosine down to zero."""
-    warm = min(1.0, (step + 1) / max(1, options.warmup))
-    return warm * 0.5 * (1 + math.cos(math.pi * min(1.0, step / options.steps)))
+    """Return the factor on the peak learning rate: a linear warm-up, then half a cosine down to zero, in each stage."""
+    middle = second_stage(options)
+    begin, end = (0, middle or options.steps) if step < middle or not middle else (middle, options.steps)
+    warm = min(1.0, (step - begin + 1) / max(1, options.warmup))
+    return warm * 0.5 * (1 + math.cos(math.pi * min(1.0, (step - begin) / max(1, end - begin))))
+
+
+def second_stage(options: Optimization) -> int:
+    """Return the step before which the second stage begins, 0 if there is none."""
+    return math.ceil(options.second_stage * options.steps)
 
 
 class Ema:
@@ -141,6 +152,7 @@ class _Run:
         self.optimizers = optimizers(parts.trained, self.options)
         self.ema = Ema(parts.trained, self.options.ema)
         self.device = self.weights[0].device
+        self.second_stage = second_stage(self.options)
         self.step, self.seconds, self.last_loss = 0, 0.0, math.nan
         self.saved_step: int | None = None
         self.scores: dict[str, float] = {}
@@ -154,23 +166,36 @@ class _Run:
     def advance(self) -> None:
         """Do one step of the optimiser, log it, and save when it is time to."""
         start = time.monotonic()
-        loss, logs = self.update(self.step / self.options.steps)
+        if self.step == self.second_stage > 0:
+            self._begin_second_stage()
+        loss, logs = self.change(self.step / self.options.steps)
         self.step += 1
-        self.ema.update(self.parts.trained, self.step)
-        self._average_targets()
         self.seconds += time.monotonic() - start
         self.last_loss = float(loss)
         _append(self.out / LOG, {"step": self.step, "loss": self.last_loss, **logs, "seconds": round(self.seconds, 3)})
         if self.step % self.options.save_every == 0:
             self.save()
 
-    def _average_targets(self) -> None:
-        """Give the average to what makes targets, if that is wanted."""
+    def _begin_second_stage(self) -> None:
+        """Start anew from the average; targets stay those of the present one."""
+        self.parts.trained.load_state_dict(self.ema.average)
+        self.optimizers = optimizers(self.parts.trained, self.options)
+
+    def _average(self) -> None:
+        """Move the average, and give it to what makes targets in the first stage, if that is wanted."""
+        second = self.step >= self.second_stage > 0
+        self.ema.update(self.parts.trained, self.step + 1 - (self.second_stage if second else 0))
         target = getattr(self.parts.loss, "target_map", None)
-        if target is not None:
+        if target is not None and not second:
             target.load_state_dict(self.ema.average)
 
-    def update(self, progress: float) -> tuple[Tensor, dict[str, float]]:
+    def change(self, progress: float) -> tuple[Tensor, dict[str, float]]:
+        """Change weights and average by one step; the loss before it."""
+        loss, logs = self._update(progress)
+        self._average()
+        return loss, logs
+
+    def _update(self, progress: float) -> tuple[Tensor, dict[str, float]]:
         """Change the weights by one step of the optimiser; the loss before it."""
         loss, logs = self._loss(progress, generator_of(self.options.seed, self.step))
         self._check(loss, "loss")

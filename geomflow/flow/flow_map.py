@@ -104,8 +104,8 @@ class FlowMap(nn.Module):
 
         Args:
             noise: unit Gaussian noise; the formulation scales it.
-            steps: how many jumps, over the formulation's own grid; ``"auto"`` for ``enough_steps``, judged on the first
-                256 noises.
+            steps: how many jumps, over the formulation's grid of jumps; ``"auto"`` for ``enough_steps``, judged on the
+                first 256 noises.
             times: a grid to use instead of steps: increasing clock times, the first 0.
             condition: passed to the network.
             return_path: give all states, (steps + 1, batch, ...), the first at t = 0.
@@ -126,9 +126,9 @@ class FlowMap(nn.Module):
             grid = checked_grid(times)
         elif steps == "auto":
             few = slice(AUTO_BATCH)
-            grid = self._grid(self.enough_steps(noise[few], tolerance, condition=rows(condition, few)))
+            grid = self._jump_grid(self.enough_steps(noise[few], tolerance, condition=rows(condition, few)))
         else:
-            grid = self._grid(steps)
+            grid = self._jump_grid(steps)
         step = self if gamma == 0 else restart(self, gamma, generator)
         path = walk(step, self.formulation.start(noise), grid, condition, progress, last=self)
         return torch.stack(path) if return_path else path[-1]
@@ -223,7 +223,7 @@ class FlowMap(nn.Module):
         Raises:
             ValueError: steps below 1, or an unknown method.
         """
-        grid = self._grid(steps)[::-1]
+        grid = (self._jump_grid if method == "jump" else self._grid)(steps)[::-1]
         if self.formulation.predicts == "data" and self.formulation.ends_clean:
             grid[0] = ALMOST_CLEAN
         return self.formulation.unstart(self._follow(method, data, grid, condition, progress))
@@ -234,6 +234,10 @@ class FlowMap(nn.Module):
         """The state at the end of a grid; Heun's last step is Euler's, which asks for no field at the end."""
         last = euler(self) if method == "heun" else None
         return walk(ode_step(self, method), x, grid, condition, progress, last)[-1]
+
+    def _jump_grid(self, steps: int) -> list[float]:
+        """The formulation's grid of jumps as numbers."""
+        return self.formulation.jump_grid(steps).tolist()
 
     def _grid(self, steps: int) -> list[float]:
         """The formulation's grid as numbers."""

@@ -58,12 +58,15 @@ class Formulation:
         predicts: what the network, behind its preconditioner, predicts at an instant; a velocity is dx/dt on the clock.
         preconditioner: scalings around the network.
         spacing: what the steps of ``grid`` are uniform in: the clock, or log(sigma / signal).
+        jump_ratios: ratios sigma / signal, the larger first, between which the times of jumps are uniform in their
+            logarithm, after a first jump from noise; None: jumps are spaced like the steps of the ODE.
     """
 
     path: Path
     predicts: Prediction
     preconditioner: Preconditioner = field(default_factory=Identity)
     spacing: Spacing = "clock"
+    jump_ratios: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         """Refuses unknown predictions and spacings."""
@@ -189,7 +192,7 @@ class Formulation:
         return x / self._noise_scale(x)
 
     def grid(self, steps: int) -> Float[Tensor, " times"]:
-        """Clock times of ``steps`` jumps from 0 to 1, spaced as the formulation says (float64, steps + 1 values).
+        """Clock times of ``steps`` steps from 0 to 1, spaced as the formulation says (float64, steps + 1 values).
 
         Raises:
             ValueError: steps is no whole number of at least 1.
@@ -198,7 +201,22 @@ class Formulation:
         if self.spacing == "clock":
             return uniform
         ratio = self.path.sigma(uniform[[0, -1]]) / self.path.signal(uniform[[0, -1]])
-        first, last = ratio.clamp(1 / RATIO_LIMIT, RATIO_LIMIT).log()
+        return self._log_uniform(uniform, ratio.clamp(1 / RATIO_LIMIT, RATIO_LIMIT))
+
+    def jump_grid(self, steps: int) -> Float[Tensor, " times"]:
+        """Clock times of ``steps`` jumps from 0 to 1: those of ``grid``, unless there are ``jump_ratios``.
+
+        Raises:
+            ValueError: steps is no whole number of at least 1.
+        """
+        if self.jump_ratios is None:
+            return self.grid(steps)
+        uniform = torch.linspace(0, 1, checked_steps(steps) + 1, dtype=torch.float64)
+        return self._log_uniform(uniform, torch.tensor(self.jump_ratios, dtype=torch.float64))
+
+    def _log_uniform(self, uniform: Float[Tensor, " times"], ratios: Float[Tensor, " 2"]) -> Float[Tensor, " times"]:
+        """Both ends of the clock, and between them times whose ratios are uniform in their logarithm."""
+        first, last = ratios.log()
         inner = self.path.time(torch.lerp(first, last, uniform[1:-1]).exp())
         return torch.cat([uniform[:1], inner, uniform[-1:]])
 

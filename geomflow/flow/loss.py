@@ -133,4 +133,4 @@ class LossModule(nn.Module):
         weight = regression.weight
         if weight is None:
             weight = self.flow_map.formulation.preconditioner.weight(rows.t)
-        return self.weight(weight * regression.squared_error())
+        return self.weight(regression.error(weight))

@@ -49,12 +49,25 @@ class FlowBatch:
 class Regression:
     """A prediction and the target it should meet.
 
-    ``weight`` of each sample's squared error; None stands for the formulation's weight at the time of departure.
+    Attributes:
+        prediction: what the network says.
+        target: what it should say, without gradient.
+        weight: of each sample's squared error; None stands for the formulation's weight at the time of departure.
+        huber: width c of the pseudo-Huber loss sqrt(error + c^2) - c of every vector along the last axis (a point of a
+            cloud), by which a few large errors count less; 0 is the mean squared error.
     """
 
     prediction: Float[Tensor, " batch *shape"]
     target: Float[Tensor, " batch *shape"]
     weight: Float[Tensor, " batch"] | None = None
+    huber: float = 0.0
+
+    def error(self, weight: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
+        """Weighted error of each sample: mean squared, or robust."""
+        if not self.huber:
+            return weight * self.squared_error()
+        square = (self.prediction - self.target).square().sum(-1).flatten(1)
+        return ((weight[:, None] * square + self.huber**2).sqrt() - self.huber).mean(1)
 
     def squared_error(self) -> Float[Tensor, " batch"]:
         """Mean squared error of each sample."""

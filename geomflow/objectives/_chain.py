@@ -16,10 +16,10 @@ from geomflow.flow.objective import FlowBatch, Regression
 from geomflow.flow.random import uniform
 from geomflow.flow.sampler import euler, heun
 
-REMEMBERED = 8
+REMEMBERED = 24
 """Sets of chains that are kept; a new set takes the place of the oldest."""
 
-TO_DATA, FROM_NOISE = 0.8, 0.35
+TO_DATA, FROM_NOISE = 0.8, 0.5
 """Shares of jumps that end at data, and that begin at noise: those that sampling in few steps makes."""
 
 Chains = tuple[Float[Tensor, "times chains *shape"], Float[Tensor, "times chains"]]
@@ -34,11 +34,13 @@ class Chain(nn.Module):
     Args:
         parts: steps of a chain, each but the last of two network calls.
         uses: batches between one set of chains and the next.
+        huber: width of the pseudo-Huber loss. Where noise is parted between two ends far from each other, the least
+            squares of a smooth network lie in the void between them, least distances on one side or the other.
     """
 
-    def __init__(self, parts: int, uses: int) -> None:
+    def __init__(self, parts: int, uses: int, huber: float) -> None:
         super().__init__()
-        self.parts, self.uses = parts, uses
+        self.parts, self.uses, self.huber = parts, uses, huber
         self._calls = 0
         self._chains: Chains | None = None
 
@@ -58,7 +60,8 @@ class Chain(nn.Module):
         x, t, landing, r = self._pick(len(batch.t), generator)
         formulation = flow_map.formulation
         target = formulation.field(landing, x, t, r)
-        return Regression(flow_map.cumulative_field(x, t, r), target, formulation.preconditioner.weight(t))
+        weight = formulation.preconditioner.weight(t)
+        return Regression(flow_map.cumulative_field(x, t, r), target, weight, self.huber)
 
     @torch.no_grad()
     def _solve(self, flow_map: FlowMap, batch: FlowBatch, generator: torch.Generator | None) -> Chains:

@@ -68,7 +68,9 @@ class Semigroup:
         return 2.0 ** (batch.r - batch.t).clamp(min=2.0**-self.finest).log2().round()
 
 
-def make(split: Split | Literal["chain"] = "random", finest: int = 7, parts: int = 12, uses: int = 12) -> Objective:
+def make(
+    split: Split | Literal["chain"] = "random", finest: int = 7, parts: int = 12, uses: int = 40, huber: float = 0.02
+) -> Objective:
     """The semigroup objective.
 
     Args:
@@ -77,13 +79,16 @@ def make(split: Split | Literal["chain"] = "random", finest: int = 7, parts: int
         finest: dyadic intervals are no shorter than 2^-finest.
         parts: steps of a chain.
         uses: batches between new chains.
+        huber: width of the pseudo-Huber loss of jumps along chains; 0 for the squared error.
 
     Raises:
-        ValueError: another split, a negative ``finest``, or ``parts`` or ``uses`` under 1.
+        ValueError: another split, a negative ``finest`` or ``huber``, or ``parts`` or ``uses`` under 1.
     """
     if split != "chain":
         return Semigroup(split, finest)
     for name, value in (("parts", parts), ("uses", uses)):
         if value < 1:
             raise ValueError(f"{name} must be at least 1, given {value}")
-    return Chain(parts, uses)
+    if huber < 0:
+        raise ValueError(f"huber must not be negative, given {huber}")
+    return Chain(parts, uses, huber)

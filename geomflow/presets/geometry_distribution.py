@@ -11,8 +11,7 @@ def make() -> RunConfig:
         network=Item("pointwise"),
         formulation=Item("edm", {"sigma_data": 1.0, "sigma_max": 20.0}),
         objective=Item("semigroup", {"split": "chain"}),
-        times={"log_mean": -2.0, "log_std": 2.0, "warm_up": 0.3, "full_span": 0.3, "instantaneous_share": 0.35},
-        weight={"jumps": 3.0},
+        times={"log_mean": -2.0, "log_std": 2.0, "warm_up": 0.35, "full_span": 0.35, "instantaneous_share": 0.2},
         optimization=Optimization(
             batch_size=128,
             optimizer="muon",
@@ -21,5 +20,6 @@ def make() -> RunConfig:
             weight_decay=0.0,
             ema=0.998,
             averaged_targets=True,
+            second_stage=0.35,
         ),
     )
