@@ -13,7 +13,7 @@ import os
 import statistics
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ import numpy as np
 BUILD = Path("build/geometry_distributions")
 RECORD = BUILD / "record.jsonl"
 DATA = Path(os.environ.get("GEOMFLOW_DATA", "../shared/data")) / "classics"
-POINTS, STEPS, BASELINE_STEPS, STUDY_STEPS = 100_000, 5800, 5300, 800
+POINTS, STEPS, BASELINE_STEPS, ABLATION_STEPS, STUDY_STEPS = 100_000, 5800, 5300, 1500, 800
 
 SHAPES = {
     "bunny": "stanford_bunny.obj",
@@ -54,6 +54,19 @@ OBJECTIVES: dict[str, dict[str, str]] = {
 }
 
 
+OTHERWISE: dict[str, dict[str, str]] = {
+    "the recipe": {},
+    "jumps: squared error": {"objective.huber": "0"},
+    "jumps: targets that move, one stage": {"optimization.second_stage": "0"},
+    "jumps: two parts, targets that move": OBJECTIVES["semigroup, two parts"],
+    "instants: single draws as targets": {"dataset.neighbours": "0"},
+    "AdamW": {"optimization.optimizer": "adamw", "optimization.learning_rate": "2e-3"},
+    "eight octaves": {"network.octaves": "8"},
+    "blue noise": {"dataset.blue_noise": "true"},
+}
+"""What the recipe would be without one of its parts, on the bunny."""
+
+
 @dataclass(frozen=True)
 class Fit:
     """One training and how it is sampled."""
@@ -69,7 +82,7 @@ class Fit:
     @property
     def name(self) -> str:
         """Folder of its run."""
-        return f"{self.kind} {self.formulation} {self.shape}".replace(" ", "_").replace(",", "")
+        return f"{self.kind} {self.formulation} {self.shape}".replace(" ", "_").replace(",", "").replace(":", "")
 
 
 def steps_of(count: int) -> dict[str, str]:
@@ -93,7 +106,11 @@ def fits() -> list[Fit]:
         for formulation in FORMULATIONS
         for shape in TRIED
     ]
-    return ours + theirs + studied
+    ablations = [
+        Fit("bunny", kind, settings={**steps_of(ABLATION_STEPS), **changes}, samples=FLOW_MAP)
+        for kind, changes in OTHERWISE.items()
+    ]
+    return ours + theirs + ablations + studied
 
 
 def run(fit: Fit) -> None:
@@ -123,6 +140,10 @@ def run(fit: Fit) -> None:
         row["found"][f"{2 * steps - 1 if ode else steps} {'ode' if ode else 'jumps'}"] = measured(
             pipeline, steps, ode, mesh, fit.points
         )
+    if fit.kind in OTHERWISE:
+        spread = pipeline.model.flow_map.formulation
+        pipeline.model.flow_map.formulation = replace(spread, jump_ratios=None)
+        row["found"]["4 jumps, ODE's times"] = measured(pipeline, 4, False, mesh, fit.points)
     with RECORD.open("a") as file:
         file.write(json.dumps(row) + "\n")
 
@@ -195,6 +216,19 @@ def baseline_table(rows: dict[str, dict[str, Any]]) -> str:
     return table([*header, "seconds, 4 / 35 calls", "CPU min, ours / diffusion"], body)
 
 
+def ablation_table(rows: dict[str, dict[str, Any]]) -> str:
+    """Chamfer over its floor, by what was done otherwise."""
+    ways = ["1 jumps", "2 jumps", "4 jumps", "4 jumps, ODE's times", "35 ode"]
+    body = []
+    for kind in OTHERWISE:
+        row = rows.get(Fit("bunny", kind).name)
+        even = [number(row, way, "dispersion", 2) for way in ("1 jumps", "4 jumps", "35 ode")]
+        body.append([kind, *(number(row, way) for way in ways), " / ".join(even), f"{row['cpu']:.0f}" if row else "-"])
+    return table(
+        ["otherwise", "1 call", "2", "4", "4 at the ODE's times", "ODE, 35", "dispersion, 1 / 4 / ODE", "CPU s"], body
+    )
+
+
 def study_table(rows: dict[str, dict[str, Any]]) -> str:
     """Medians over the shapes for every formulation with every objective."""
     body = []
@@ -215,7 +249,8 @@ def write_tables(out: Path) -> None:
     """Put the tables between the markers of docs/results/geometry_distributions.md."""
     rows, file = record(), out / "geometry_distributions.md"
     text = file.read_text() if file.is_file() else "# Geometry distributions\n"
-    for name, made in (("flow map", flow_map_table), ("baseline", baseline_table), ("study", study_table)):
+    tables = {"flow map": flow_map_table, "baseline": baseline_table, "ablation": ablation_table, "study": study_table}
+    for name, made in tables.items():
         begin, end = f"<!-- {name} -->\n", f"\n<!-- end of {name} -->"
         if begin not in text:
             text += f"\n{begin}{end}\n"

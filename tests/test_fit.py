@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import jaxtyping
@@ -17,6 +18,7 @@ from geomflow.fit import fit
 from geomflow.geometry.primitives import Torus
 from geomflow.geometry.read import read_mesh
 from geomflow.geometry.write_points import write_points
+from geomflow.metrics.judge_points import PointJudge
 from geomflow.pipeline import Pipeline
 from geomflow.pipelines.points import PointPipeline
 from geomflow.train import SCORES, steps_in_time
@@ -33,11 +35,14 @@ QUICK = {
 
 
 @pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small matrices: more threads, beside other tests, would only wait for each other."""
+def small_fits() -> Iterator[None]:
+    """One thread (more would only wait for those of other tests), few points to judge by, small pools of neighbours."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("geomflow.assemble.PointJudge", partial(PointJudge, count=2000))
+        patch.setattr("geomflow.datasets._expectation.SIZES", (1 << 14, 1 << 12))
+        yield
     torch.set_num_threads(threads)
 
 
@@ -122,9 +127,15 @@ def test_a_fit_stopped_and_resumed_is_the_same_fit(noise, torus, tmp_path, monke
     assert (tmp_path / "whole" / SCORES).read_text() == (tmp_path / "parts" / SCORES).read_text()
 
 
-def test_stop_at_stops_early(torus, tmp_path):
-    fit(torus, tmp_path / "run", stop_at=1e6, settings=QUICK, progress=False)
-    assert checkpoint.load_state(tmp_path / "run")["step"] == 3
+def test_stop_at_stops_early_and_targets_stay_those_of_the_first_stage(torus, tmp_path):
+    """A second stage from 0.35 on begins before the fourth of six steps."""
+    fit(torus, tmp_path / "first", stop_at=1e6, settings=QUICK, progress=False)
+    fit(torus, tmp_path / "both", settings=QUICK, progress=False)
+    first, both = (checkpoint.load_state(tmp_path / name) for name in ("first", "both"))
+    assert (first["step"], both["step"]) == (3, 6)
+    for name, average in first["ema"].items():
+        assert torch.equal(both["loss"][f"target_map.{name}"], average)
+    assert not all(torch.equal(both["ema"][name], average) for name, average in first["ema"].items())
 
 
 def test_the_time_decides_on_the_steps(torus, tmp_path):

@@ -172,6 +172,14 @@ def test_the_schedule_warms_up_and_ends_at_zero():
     assert learning_rate_factor(100, options) == pytest.approx(0.0)
 
 
+def test_a_second_stage_has_the_schedule_of_a_training_of_its_own():
+    whole = Optimization(steps=100, warmup=10, second_stage=0.4)
+    for step in range(100):
+        own, length = (step, 40) if step < 40 else (step - 40, 60)
+        alone = learning_rate_factor(own, Optimization(steps=length, warmup=10))
+        assert learning_rate_factor(step, whole) == pytest.approx(alone)
+
+
 def test_a_loss_that_is_no_number_stops_with_step_seed_and_last_checkpoint(data, tmp_path):
     wild = replace(AUTOENCODER, optimization=replace(QUICK, learning_rate=1e30, warmup=1, clip=1e30))
     with pytest.raises(TrainingError, match=r"at step [12] \(seed 0\); no checkpoint was written before"):

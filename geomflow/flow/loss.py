@@ -108,8 +108,7 @@ class LossModule(nn.Module):
         if instants < len(data):
             rows = batch.rows(slice(instants, None))
             parts["objective"] = rows, self.objective(self.flow_map, rows, target_map or self.flow_map, generator)
-        factors = {"instantaneous": 1.0, "objective": self.weight.jumps}
-        loss = torch.cat([factors[name] * self._weighted(*part) for name, part in parts.items()]).mean()
+        loss = torch.cat([self._weighted(*part) for part in parts.values()]).mean()
         raw = {name: regression.squared_error().mean().detach() for name, (_, regression) in parts.items()}
         return loss, {"loss": loss.detach(), **raw}
 

@@ -15,24 +15,20 @@ class ErrorWeight:
             constant (MeanFlow, arXiv 2505.13447). 1 suits images; on points it makes samples look sharper and their
             distribution wrong, hence 0.
         adaptive_floor: keeps that weight finite.
-        jumps: factor on the errors of jumps, whose targets are less noisy than those of instants, so that their
-            gradients say more.
         huber: width c of the pseudo-Huber loss sqrt(error + c^2) - c (iCT, arXiv 2310.14189); 0 is the squared error.
     """
 
     adaptive_power: float = 0.0
     adaptive_floor: float = 1e-3
     huber: float = 0.0
-    jumps: float = 1.0
 
     def __post_init__(self) -> None:
         """Checks the constants."""
         for name in ("adaptive_power", "huber"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative, given {getattr(self, name)}")
-        for name in ("adaptive_floor", "jumps"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive, given {getattr(self, name)}")
+        if not self.adaptive_floor > 0:
+            raise ValueError(f"adaptive_floor must be positive, given {self.adaptive_floor}")
 
     def __call__(self, error: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
         """The loss of each sample from its error."""

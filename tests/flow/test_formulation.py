@@ -177,6 +177,19 @@ def test_ddim_grid_is_uniform_in_the_log_ratio() -> None:
     torch.testing.assert_close(ends, torch.tensor([100, 0.01], dtype=torch.float64))
 
 
+@pytest.mark.parametrize("name", FORMULATIONS)
+def test_jumps_may_have_a_grid_of_their_own(name: str) -> None:
+    """First from noise to next to the largest ratio, then to ever smaller ones, each by the same factor."""
+    plain = FORMULATIONS[name]
+    assert torch.equal(plain.jump_grid(5), plain.grid(5))
+    formulation = replace(plain, jump_ratios=(1.0, 0.01))
+    assert torch.equal(formulation.grid(5), plain.grid(5))
+    grid = formulation.jump_grid(4)
+    ratio = (formulation.path.sigma(grid) / formulation.path.signal(grid))[1:-1]
+    torch.testing.assert_close(ratio, 10.0 ** -torch.tensor([0.5, 1.0, 1.5], dtype=torch.float64))
+    assert grid[[0, -1]].tolist() == formulation.jump_grid(1).tolist() == [0, 1]
+
+
 def test_start_grid_and_edm_numbers() -> None:
     noise = torch.randn(5, 2, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(FORMULATIONS["edm"].start(noise), 80 * noise)

@@ -103,6 +103,19 @@ def test_seed_decides_everything(name: str) -> None:
     assert loss(points(), generator=seeded(2))[0] != first
 
 
+def test_robust_errors_are_those_of_points() -> None:
+    """sqrt(w |d|^2 + c^2) - c of each point: about sqrt(w) |d| if large, w |d|^2 / (2 c) if small."""
+    far = torch.zeros(2, 3, 4)
+    far[:, 0, 0] = 3000.0
+    far[:, 1, 2] = 1e-3
+    weight = torch.tensor([1.0, 4.0])
+    found = Regression(far, torch.zeros_like(far), huber=0.5).error(weight)
+    wanted = (weight.sqrt() * 3000 - 0.5 + weight * 1e-6 / (2 * 0.5)) / 3
+    torch.testing.assert_close(found, wanted, rtol=1e-6, atol=0)
+    plain = Regression(far, torch.zeros_like(far)).error(weight)
+    torch.testing.assert_close(plain, weight * (9e6 + 1e-6) / 12)
+
+
 @every
 def test_adaptive_weight_uses_the_very_error_it_weighs(name: str) -> None:
     """With p = 1 each sample contributes e / (e + c), and its gradient is that of e over the same constant."""

@@ -1,0 +1,86 @@
+"""Verbs for whole shapes: generate them, encode and decode a mesh, extract a surface."""
+
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from geomflow.commands._common import Device, say
+from geomflow.errors import EmptySurface
+
+MeshFormat = Literal["ply", "obj", "glb", "stl"]
+
+
+def generate(
+    model: tyro.conf.Positional[str] = "chairs",
+    /,
+    *,
+    count: int = 8,
+    steps: int | Literal["auto"] = 2,
+    seed: int = 0,
+    out: Path = Path("out/generate"),
+    format: MeshFormat = "ply",
+    resolution: int = 128,
+    device: Device = "cpu",
+) -> None:
+    """Generate shapes from an embedded model or a checkpoint folder.
+
+    Args:
+        model: Embedded name or checkpoint folder.
+        count: Number of shapes.
+        steps: Jumps from noise to data; any number works with any model, `auto` takes as few as make no difference.
+        seed: Seed of the first shape; shape i has seed + i.
+        out: Folder for the meshes, generation.json and preview.png.
+        format: Mesh format.
+        resolution: Samples per axis of the surface extraction.
+        device: Where to compute.
+    """
+    from geomflow.generation import save_generation
+    from geomflow.pipelines.shapes import ShapePipeline
+
+    pipeline = ShapePipeline.from_pretrained(model, device)
+    result = pipeline(count, steps, seed, resolution, progress=True)
+    save_generation(result, out, format, model)
+    if not any(len(mesh.faces) for mesh in result.meshes):
+        raise EmptySurface(f"no shape has a surface; the reasons are in {out}/generation.json")
+    solid = sum(not shape.reasons for shape in result.shapes)
+    say(f"{count} shapes in {result.steps} steps, {sum(result.seconds.values()):.1f} s; {solid} pass the solid report")
+    say(f"wrote {out}/0000.{format} ..., {out}/generation.json, {out}/preview.png")
+
+
+def reconstruct(
+    model: tyro.conf.Positional[str], mesh: tyro.conf.Positional[Path], /, *, out: Path, resolution: int = 128
+) -> None:
+    """Encode a mesh, decode it and write the surface, in the mesh's own frame.
+
+    Args:
+        model: Embedded name or checkpoint folder.
+        mesh: Mesh file; +y is up and +z the front in the embedded models' data.
+        out: Mesh file to write; its suffix decides the format.
+        resolution: Samples per axis of the surface extraction.
+    """
+    from geomflow.geometry.read import read_surface
+    from geomflow.geometry.write import check_writable, write_mesh
+    from geomflow.pipelines.shapes import ShapePipeline
+
+    check_writable(out)
+    surface = read_surface(mesh)
+    write_mesh(ShapePipeline.from_pretrained(model).reconstruct(surface, resolution), out)
+    say(f"wrote {out}")
+
+
+def extract(grid: tyro.conf.Positional[Path], /, *, out: Path, level: float = 0.0) -> None:
+    """Extract the surface of a grid of signed distances over [-1, 1]^3.
+
+    Args:
+        grid: .npy array (x, y, z), or .safetensors with a tensor `sdf_grid`, as shape records have.
+        out: Mesh file to write; its suffix decides the format.
+        level: Distance of the extracted surface.
+    """
+    from geomflow.geometry.extract import extract_mesh
+    from geomflow.geometry.read_grid import read_grid
+    from geomflow.geometry.write import check_writable, write_mesh
+
+    check_writable(out)
+    write_mesh(extract_mesh(read_grid(grid), level=level), out)
+    say(f"wrote {out}")
