@@ -63,7 +63,7 @@ STUDIED = [(1, False), (4, False), (18, True)]
 FORMULATIONS = ("edm", "x1_prediction", "u_prediction", "ddim")
 OBJECTIVES: dict[str, dict[str, str]] = {
     "semigroup": {},
-    "semigroup, two parts": {"objective.split": "random", "times.full_span": "0.7", "optimization.second_stage": "0"},
+    "semigroup, two parts": {"objective.split": "random"},
     "eulerian": {},
     "lagrangian": {},
 }

@@ -92,7 +92,7 @@ def _flow_map_training(config: RunConfig, data: str | Path, device: str) -> Trai
     checkpoint.fill(model.autoencoder, _encoder_weights(config), config.pretrained_encoder)
     model.autoencoder.requires_grad_(False)
     dataset = _dataset(config, folder=str(data), autoencoder=model.autoencoder, scale=model.scale)
-    loss = _flow_map_loss(config, model, device)
+    loss = _flow_map_loss(config, model, device).to(device)
     return Training(config, model.to(device), loss, model.flow_map, dataset, {"shapes": len(dataset)})
 
 
@@ -107,7 +107,7 @@ def _point_training(config: RunConfig, data: str | Path, device: str) -> Trainin
     about = {"file": Path(data).name, "sha256": sha256_of(data)}
     judge, facts = PointJudge(dataset.source), {**about, "labels": list(dataset.source.labels)}
     expectation = dataset.expectation(model.scale, config.optimization.seed)
-    loss = _flow_map_loss(config, model, device, model.scale, noise=model.noise, expectation=expectation)
+    loss = _flow_map_loss(config, model, device, model.scale, noise=model.noise, expectation=expectation).to(device)
     return Training(config, model.to(device), loss, model.flow_map, dataset, facts, partial(_score, judge))
 
 

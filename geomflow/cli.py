@@ -44,7 +44,17 @@ VERBS: dict[str, Callable[..., None]] = {
 CONFIGURABLE = ("train", "fit")
 """Verbs that take `--section.key value`."""
 
-SETTINGS = ("pretrained_encoder", "dataset", "encoder", "network", "formulation", "objective", "times", "optimization")
+SETTINGS = (
+    "pretrained_encoder",
+    "dataset",
+    "encoder",
+    "network",
+    "formulation",
+    "objective",
+    "noise",
+    "times",
+    "optimization",
+)
 """Settings of a run that `train` takes whole, an item by its name."""
 
 

@@ -35,7 +35,7 @@ class Optimization:
 
     Attributes:
         steps: Length of the training, which the learning rate's schedule spans.
-        batch_size: Shapes per step.
+        batch_size: Items of the dataset per step: shapes, or clouds of one shape's points.
         optimizer: `adamw`, or `muon` for networks that say which of their weights are hidden layers'.
         beta2: AdamW's memory of squared gradients; less suits short trainings.
         learning_rate: Peak of the schedule (linear warm-up, then a cosine to zero).
@@ -213,6 +213,8 @@ def _optimization(table: Mapping[str, Any]) -> Optimization:
         fits = isinstance(value, (int, float) if wanted is float else wanted)
         if not fits or isinstance(value, bool) != (wanted is bool):
             raise ConfigError(f"optimization.{key} must be {wanted.__name__}, not {value!r}")
+    if not 0 <= table.get("second_stage", 0) < 1:
+        raise ConfigError(f"optimization.second_stage must lie in [0, 1), given {table['second_stage']}")
     for key, choices in (("precision", get_args(Precision)), ("optimizer", get_args(Optimizer))):
         if table.get(key, getattr(default, key)) not in choices:
             raise ConfigError(f"optimization.{key} must be one of {', '.join(choices)}, not {table[key]!r}")

@@ -11,6 +11,7 @@ from geomflow.config import Item, RunConfig
 from geomflow.errors import CheckpointError
 from geomflow.files import sha256_of
 from geomflow.geometry.attributes import check_attributes
+from geomflow.geometry.read import SUFFIXES
 from geomflow.train import steps_in_time, train
 
 PRESET = "geometry_distribution"
@@ -51,7 +52,7 @@ def fit(
         seed: Seed of weights, points, noise and times.
         stop_at: Score at which to stop early.
         settings: Other settings of the run as `section.key` and text, such as `{"network.width": "256"}`.
-        resume: Go on with the run in `out`, with its own settings.
+        resume: Go on with the run in `out`, with its own settings; other `settings` are refused.
         device: A torch device name.
         progress: Whether to show a bar.
 
@@ -65,14 +66,17 @@ def fit(
     if not (minutes > 0 and math.isfinite(minutes)):
         raise ValueError(f"minutes must be a positive number, given {minutes}")
     check_attributes(attributes)
+    settings = settings or {}
     if resume:
-        return train(_saved_config(out, shape), shape, out, resume=True, device=device, progress=progress)
-    config = _config(formulation, objective, attributes, noise, seed, stop_at)
-    config = configs.override(config, settings or {})
-    if "optimization.steps" not in (settings or {}):
-        steps = steps_in_time(config, shape, out, minutes, device)
-        every = -(-steps // CHECKPOINTS)
-        config = replace(config, optimization=replace(config.optimization, steps=steps, save_every=every))
+        config = configs.override(_saved_config(out, shape), settings)
+        return train(config, shape, out, resume=True, device=device, progress=progress)
+    config = configs.override(_config(formulation, objective, attributes, noise, seed, stop_at), settings)
+    if settings.get("objective.split", "chain") != "chain":
+        config = configs.override(_one_stage(config), settings)
+    if "optimization.steps" not in settings:
+        config = _with_steps(config, steps_in_time(config, shape, out, minutes, device))
+    if "optimization.save_every" not in settings:
+        config = _with_checkpoints(config)
     return train(config, shape, out, device=device, progress=progress)
 
 
@@ -82,22 +86,32 @@ def _config(
     """The preset with what is asked for."""
     preset: RunConfig = shelves.load("presets", PRESET)
     if objective != preset.objective.name:
-        preset = _growing(preset)
+        preset = _one_stage(preset)
     dataset = replace(preset.dataset, options={**preset.dataset.options, "attributes": list(attributes)})
     return replace(
         preset,
         dataset=dataset,
         formulation=_kept(preset.formulation, formulation),
         objective=_kept(preset.objective, objective),
-        noise=Item("mesh", {"file": noise}) if Path(noise).suffix else Item(noise),
+        noise=Item("mesh", {"file": noise}) if Path(noise).suffix.lower() in SUFFIXES else Item(noise),
         optimization=replace(preset.optimization, seed=seed, stop_at=stop_at),
     )
 
 
-def _growing(preset: RunConfig) -> RunConfig:
-    """The preset for objectives whose jumps learn from shorter jumps: spans grow, and targets stay those of now."""
-    times = {**preset.times, "full_span": 0.7}
-    return replace(preset, times=times, optimization=replace(preset.optimization, second_stage=0.0))
+def _one_stage(config: RunConfig) -> RunConfig:
+    """The run for objectives whose jumps learn from other jumps: spans grow, and targets move with the weights."""
+    times = {**config.times, "full_span": 0.7}
+    return replace(config, times=times, optimization=replace(config.optimization, second_stage=0.0))
+
+
+def _with_steps(config: RunConfig, steps: int) -> RunConfig:
+    return replace(config, optimization=replace(config.optimization, steps=steps))
+
+
+def _with_checkpoints(config: RunConfig) -> RunConfig:
+    """The run with a checkpoint after each eighth."""
+    every = -(-config.optimization.steps // CHECKPOINTS)
+    return replace(config, optimization=replace(config.optimization, save_every=every))
 
 
 def _kept(preset: Item, name: str) -> Item:

@@ -17,7 +17,7 @@ CHUNK = 1 << 14
 """Points that go through the network at a time, and share a seed."""
 
 JUMP_RATIOS = (1.0, 0.01)
-"""Noise, in standard deviations of the shape, between which the jumps that make its points are spread."""
+"""Noise-to-signal ratios between which the jumps that make a shape's points are spread."""
 
 
 class LatentScale(nn.Module):
@@ -69,7 +69,8 @@ class PointModel(nn.Module):
         self.scale = LatentScale((sum(self.channels.values()),))
         self.noise: NoiseSource = build("noises", config.noise)
         self.flow_map = _flow_map(config, channels=sum(self.channels.values()))
-        self.flow_map.formulation = replace(self.flow_map.formulation, jump_ratios=JUMP_RATIOS)
+        if self.flow_map.formulation.jump_ratios is None:
+            self.flow_map.formulation = replace(self.flow_map.formulation, jump_ratios=JUMP_RATIOS)
 
     def draw(
         self, count: int, steps: int, seed: int, ode: bool = False, noise: NoiseSource | None = None

@@ -57,7 +57,7 @@ def train(
 
     Args:
         config: What to train and how.
-        data: Dataset folder made by `geomflow prep`.
+        data: Dataset folder made by `geomflow prep`; for the task `points` a file with one shape.
         out: Run folder: checkpoint, `log.jsonl`, training state and, if the task has a judge, `scores.jsonl`.
         minutes: Stop after this time, if the steps are not done before.
         resume: Go on from the state in `out`.
@@ -74,11 +74,15 @@ def train(
     run = _Run(assemble.training(config, data, device), out)
     if resume:
         run.restore()
+    else:
+        run.clear_logs()
+    if run.done:
+        logger.warning("%s: the training is done, with %d steps", out, run.step)
     deadline = math.inf if minutes is None else time.monotonic() + 60 * minutes
     with _interrupts() as interrupted:
         for _ in _until(run, config.optimization.steps, deadline, interrupted, progress):
             run.advance()
-        run.save()
+        run.save(judged=run.done)
     if interrupted:
         logger.warning("interrupted at step %d; saved to %s, go on with --resume", run.step, out)
         raise KeyboardInterrupt
@@ -227,12 +231,16 @@ class _Run:
                 f"{'no checkpoint was written before' if self.saved_step is None else saved}"
             )
 
-    def save(self) -> None:
-        """Write the averaged model, unless an earlier one scored better, and everything needed to go on."""
+    def save(self, judged: bool = True) -> None:
+        """Write the averaged model, unless an earlier one scored better, and everything needed to go on.
+
+        Between checkpoints a task with scores is not judged, lest a run that is broken off has other scores than one
+        that is not; its model is then written if there is none yet.
+        """
         if self.saved_step == self.step:
             return
         averaged = self._averaged_model()
-        if self._is_best(averaged):
+        if self._is_best(averaged) if judged or self.parts.judge is None else self.saved_step is None:
             facts = {"step": self.step, **self.parts.facts, "training_seconds": round(self.seconds, 1), **self.scores}
             checkpoint.save(self.out, Checkpoint(self.config, facts, averaged))
         state = {
@@ -257,6 +265,11 @@ class _Run:
         score = list(self.scores.values())[-1]
         better, self.best = score <= self.best, min(score, self.best)
         return better
+
+    def clear_logs(self) -> None:
+        """Drop what a run left that was killed before its first checkpoint."""
+        for name in (LOG, SCORES):
+            _cut(self.out / name, 0)
 
     def restore(self) -> None:
         """Take up a saved state.

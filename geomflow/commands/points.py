@@ -85,6 +85,5 @@ def sample(
 
     pipeline = PointPipeline.from_pretrained(run, device)
     noise = shelves.load("noises", "mesh", file=str(from_mesh)) if from_mesh else None
-    steps = pipeline.enough_steps(seed=seed) if steps == "auto" else steps
-    pipeline.save(out, points, steps, seed, noise=noise, progress=True)
+    steps = pipeline.save(out, points, steps, seed, noise=noise, progress=True)
     say(f"wrote {points} points in {steps} steps to {out}")

@@ -30,7 +30,7 @@ def train(
 
     Args:
         preset: Name of a preset (see `geomflow list presets`) or a .toml file.
-        data: Dataset folder made by `geomflow prep`.
+        data: Dataset folder made by `geomflow prep`; for the preset geometry_distribution a file with one shape.
         out: Run folder.
         minutes: Stop after this time; the run can be resumed.
         resume: Go on from the state in the run folder.

@@ -21,6 +21,9 @@ MEASURED = 1 << 17
 LEAST_SPREAD = 1e-3
 """Least spread of a channel, relative to the largest of its kind: a flat sheet has none across itself."""
 
+MOST_NEIGHBOURS = 1024
+"""Neighbours that even the smallest pool has."""
+
 OVERSAMPLED = 5
 """Random points per point of blue noise."""
 
@@ -61,7 +64,8 @@ class Surface:
         """Return an estimate of the point behind a noisy one, both standardised by a scale; None if not wanted."""
 
         def draw(count: int, rng: np.random.Generator) -> Tensor:
-            return scale.standardize(torch.from_numpy(self.source.draw(count, rng))).float()  # pyright: ignore
+            rows = torch.from_numpy(self.source.draw(count, rng)).to(scale.mean.device)  # pyright: ignore
+            return scale.standardize(rows).float().cpu()  # pyright: ignore
 
         return NeighbourExpectation(draw, self.neighbours, seed) if self.neighbours else None
 
@@ -86,12 +90,12 @@ def make(
             point that was drawn, which is right on average but much noisier.
 
     Raises:
-        ConfigError: `points` under 1, or negative `neighbours`.
+        ConfigError: `points` under 1, or negative or too many `neighbours`.
         ValueError: An unknown attribute.
         MeshError: The file cannot be read, has no area, or does not carry an attribute.
     """
     if points < 1:
         raise ConfigError(f"dataset.points must be at least 1, given {points}")
-    if neighbours < 0:
-        raise ConfigError(f"dataset.neighbours must be at least 0, given {neighbours}")
+    if not 0 <= neighbours <= MOST_NEIGHBOURS:
+        raise ConfigError(f"dataset.neighbours must be from 0 to {MOST_NEIGHBOURS}, given {neighbours}")
     return Surface(point_source(file, attributes), points, blue_noise, neighbours)

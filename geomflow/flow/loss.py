@@ -86,9 +86,9 @@ class LossModule(nn.Module):
             target_map: averaged copy that makes the targets; the flow map itself if None.
 
         Returns:
-            The weighted mean squared error, and for the log ``loss`` (the same), ``instantaneous`` and ``objective``
-            (raw mean squared errors of the rows with r = t and of the jumps), detached; a part without rows is left
-            out.
+            The mean weighted error, squared unless objective or weight are robust, and for the log ``loss`` (the same),
+            ``instantaneous`` and ``objective`` (raw mean squared errors of the rows with r = t and of the jumps),
+            detached; a part without rows is left out.
 
         Raises:
             ValueError: an empty batch, progress outside [0, 1], or a call past the distributed wrapper.

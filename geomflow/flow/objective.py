@@ -13,6 +13,7 @@ from torch import Tensor
 
 from geomflow.flow.condition import rows
 from geomflow.flow.flow_map import FlowMap
+from geomflow.flow.weight import pseudo_huber
 
 
 @dataclass(frozen=True)
@@ -20,8 +21,8 @@ class FlowBatch:
     """What a loss is computed from: pairs of data and noise, each with its times of departure t and arrival r.
 
     ``condition`` is None, a tensor of (batch, ...), or a mapping of such. ``progress`` is the part of the training that
-    is done, from 0 to 1, for objectives that anneal. ``drawn`` is the pair as it was drawn, where guidance has replaced
-    it by one that holds at t alone.
+    is done, from 0 to 1, for objectives that anneal. ``drawn`` is the pair as it was drawn, where guidance or an
+    expectation has replaced it by one that holds at t alone.
     """
 
     data: Float[Tensor, " batch *shape"]
@@ -53,8 +54,8 @@ class Regression:
         prediction: what the network says.
         target: what it should say, without gradient.
         weight: of each sample's squared error; None stands for the formulation's weight at the time of departure.
-        huber: width c of the pseudo-Huber loss sqrt(error + c^2) - c of every vector along the last axis (a point of a
-            cloud), by which a few large errors count less; 0 is the mean squared error.
+        huber: width of the pseudo-Huber loss of every vector along the last axis (a point of a cloud), by which a few
+            large errors count less; 0 is the mean squared error.
     """
 
     prediction: Float[Tensor, " batch *shape"]
@@ -66,8 +67,8 @@ class Regression:
         """Weighted error of each sample: mean squared, or robust."""
         if not self.huber:
             return weight * self.squared_error()
-        square = (self.prediction - self.target).square().sum(-1).flatten(1)
-        return ((weight[:, None] * square + self.huber**2).sqrt() - self.huber).mean(1)
+        square = (self.prediction - self.target).square().sum(-1).reshape(len(weight), -1)
+        return pseudo_huber(weight[:, None] * square, self.huber).mean(1)
 
     def squared_error(self) -> Float[Tensor, " batch"]:
         """Mean squared error of each sample."""

@@ -38,8 +38,6 @@ class TimePairs:
         full_span: progress from which jumps may span the whole clock; between the two the limit grows linearly.
         widest_share: share of the jumps that begin at noise (t = 0) and are as wide as allowed; at full span these are
             the jumps 0 -> 1 that one-step sampling makes. Rounded like the other share.
-        final_share: share of the jumps that end at data (r = 1), among the others; only these must land exactly where
-            the data is, which counts where it has fine detail, as surfaces have. Rounded likewise.
     """
 
     instantaneous_share: float = 0.5
@@ -49,11 +47,10 @@ class TimePairs:
     warm_up: float = 0.25
     full_span: float = 0.5
     widest_share: float = 0.1
-    final_share: float = 0.0
 
     def __post_init__(self) -> None:
         """Checks shares and phases."""
-        for name in ("instantaneous_share", "widest_share", "final_share", "warm_up", "full_span"):
+        for name in ("instantaneous_share", "widest_share", "warm_up", "full_span"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must lie in [0, 1], given {getattr(self, name)}")
         check_choice("marginal", self.marginal, Marginal)
@@ -106,11 +103,9 @@ class TimePairs:
         """Both times of the jumps: spans uniform up to the limit, departures uniform where the span fits."""
         span = (limit * (1 - uniform(count, generator, dtype))).clamp(min=SHORTEST)
         t = (1 - span) * uniform(count, generator, dtype)
-        row = torch.arange(count, device=t.device)
-        widest, final = row < _count(self.widest_share, count), row >= count - _count(self.final_share, count)
+        widest = torch.arange(count, device=t.device) < _count(self.widest_share, count)
         span, t = torch.where(widest, max(limit, SHORTEST), span), torch.where(widest, 0, t)
-        t = torch.where(final & ~widest, 1 - span, t)
-        return t, torch.where(final & ~widest, 1, (t + span).clamp(max=1))
+        return t, (t + span).clamp(max=1)
 
 
 def _count(share: float, total: int) -> int:

@@ -15,7 +15,7 @@ class ErrorWeight:
             constant (MeanFlow, arXiv 2505.13447). 1 suits images; on points it makes samples look sharper and their
             distribution wrong, hence 0.
         adaptive_floor: keeps that weight finite.
-        huber: width c of the pseudo-Huber loss sqrt(error + c^2) - c (iCT, arXiv 2310.14189); 0 is the squared error.
+        huber: width of the pseudo-Huber loss (iCT, arXiv 2310.14189) of each sample; 0 is the squared error.
     """
 
     adaptive_power: float = 0.0
@@ -34,5 +34,10 @@ class ErrorWeight:
         """The loss of each sample from its error."""
         weight = 1 / (error.detach() + self.adaptive_floor) ** self.adaptive_power
         if self.huber:
-            error = (error + self.huber**2).sqrt() - self.huber
+            error = pseudo_huber(error, self.huber)
         return weight * error
+
+
+def pseudo_huber(square: Float[Tensor, "*batch"], width: float) -> Float[Tensor, "*batch"]:
+    """Return sqrt(square + width^2) - width of squared errors."""
+    return (square + width**2).sqrt() - width

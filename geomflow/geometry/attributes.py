@@ -102,6 +102,7 @@ def _source(shape: Shape, attributes: Sequence[str], found: dict[str, Lookup]) -
         surface = SurfaceSampler(shape)
         places = surface.places
         found = {**found, "points": surface.points, "normals": surface.normals}
+    attributes = [name for name in ATTRIBUTES if name in attributes]
     missing = [name for name in attributes if name not in found]
     if missing:
         carried = ", ".join(name for name in ATTRIBUTES if name in found) or "none of these"
@@ -123,6 +124,8 @@ def _stored(path: Path, shape: Shape) -> dict[str, Lookup]:
     if path.suffix.lower() != ".ply":
         return {}
     columns = ply_vertex_properties(path.read_bytes())
+    if len(next(iter(columns.values()))) != len(shape.vertices):
+        raise MeshNotFinite("wanted finite coordinates of all vertices that carry attributes, found NaN or infinity")
     corners = getattr(shape, "faces", np.arange(len(shape.vertices))[:, None].repeat(3, axis=1))
     finders = {"normals": _unit_normals, "colors": _shares, "labels": _classes}
     found = {name: finder(columns) for name, finder in finders.items()}
@@ -216,6 +219,8 @@ def _paint(part: trimesh.Trimesh) -> Lookup:
         if visual.kind == "face":
             return lambda places: colors[places.faces]
         return _Corners(np.asarray(part.faces), colors)
-    uv = np.zeros((len(part.vertices), 2)) if visual.uv is None else visual.uv
-    of_vertices = _Corners(np.asarray(part.faces), np.asarray(uv))
+    if visual.uv is None or visual.material.to_color(np.zeros((1, 2))) is None:
+        plain = np.asarray(visual.material.main_color)[:3] / 255
+        return lambda places: np.tile(plain, (len(places.faces), 1))
+    of_vertices = _Corners(np.asarray(part.faces), np.asarray(visual.uv))
     return lambda places: np.atleast_2d(visual.material.to_color(of_vertices(places)))[:, :3] / 255

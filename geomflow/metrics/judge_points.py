@@ -13,23 +13,27 @@ from geomflow.metrics.distances import chamfer_floor, match
 class PointJudge:
     """Measures points against a shape in its box (edge 2), as the protocol `geomdist` does, on fewer points.
 
-    The floor of a mesh is that of two random samples; that of a cloud is measured between two samples of its points.
+    The floor of a mesh is that of two random samples; that of a cloud is measured between halves of its points.
 
     Args:
         source: The shape.
-        count: Points that are compared.
+        count: Points that are compared; of a cloud at most half of its points.
         seed: Seed of the points of the shape.
     """
 
     def __init__(self, source: PointSource, count: int = 20_000, seed: int = 0) -> None:
-        self.count = count
         rng = np.random.default_rng(seed)
         self._frame = similarity_of(_extent_of(source.shape), margin=1.0)
-        self._wanted, other = (self._frame.apply(source.draw(count, rng)[:, :3]) for _ in range(2))
-        self._surface, self._floor = None, match(self._wanted, other).chamfer()
         if isinstance(source.shape, trimesh.Trimesh):
+            self._wanted = self._frame.apply(source.draw(count, rng)[:, :3])
             self._surface = Bvh(self._frame.apply(np.asarray(source.shape.vertices)), np.asarray(source.shape.faces))
             self._floor = chamfer_floor(float(source.shape.area) * self._frame.scale**2, count)
+        else:
+            points = rng.permutation(self._frame.apply(np.asarray(source.shape.vertices)))
+            half = max(1, min(count, len(points) // 2))
+            self._wanted, self._surface = points[:half], None
+            self._floor = match(self._wanted, points[-half:]).chamfer() or np.inf
+        self.count = len(self._wanted)
 
     def __call__(self, points: Float[np.ndarray, "n 3"]) -> dict[str, float]:
         """Return chamfer over floor and, of a mesh, the mean distance to the surface; infinite for broken points."""

@@ -22,6 +22,9 @@ REMEMBERED = 24
 TO_DATA, FROM_NOISE = 0.8, 0.5
 """Shares of jumps that end at data, and that begin at noise: those that sampling in few steps makes."""
 
+LARGEST_SHIFT = 1 - 1e-3
+"""Part of a step by which times are moved at most, so that the last step is none of no length."""
+
 Chains = tuple[Float[Tensor, "times chains *shape"], Float[Tensor, "times chains"]]
 """States of chains and their times."""
 
@@ -57,7 +60,7 @@ class Chain(nn.Module):
         if self._calls % self.uses == 0:
             self._remember(self._solve(target_map, batch, generator))
         self._calls += 1
-        x, t, landing, r = self._pick(len(batch.t), generator)
+        x, t, landing, r = (part.to(batch.noise.device) for part in self._pick(len(batch.t), generator))
         formulation = flow_map.formulation
         target = formulation.field(landing, x, t, r)
         weight = formulation.preconditioner.weight(t)
@@ -66,7 +69,7 @@ class Chain(nn.Module):
     @torch.no_grad()
     def _solve(self, flow_map: FlowMap, batch: FlowBatch, generator: torch.Generator | None) -> Chains:
         """Chains from the noise of a batch, their inner times moved by a random part of a step."""
-        shift = uniform(len(batch.t), generator, batch.t.dtype, batch.t.device)
+        shift = LARGEST_SHIFT * uniform(len(batch.t), generator, batch.t.dtype, batch.t.device)
         inner = [(k + shift) / self.parts for k in range(1, self.parts)]
         times = [torch.zeros_like(shift), *inner, torch.ones_like(shift)]
         states = [flow_map.formulation.start(batch.noise)]
@@ -88,7 +91,7 @@ class Chain(nn.Module):
         of, depart, end, arrive = uniform(4 * count, generator, times.dtype, times.device).view(4, count)
         row = (of * times.shape[1]).long()
         i = torch.where(depart < FROM_NOISE, 0, (depart - FROM_NOISE) / (1 - FROM_NOISE) * self.parts).long()
-        j = torch.where(end < TO_DATA, self.parts, i + 1 + arrive * (self.parts - i)).long()
+        j = torch.where(end < TO_DATA, self.parts, i + 1 + (arrive * (self.parts - i)).long())
         return states[i, row], times[i, row], states[j, row], times[j, row]
 
     def get_extra_state(self) -> dict[str, Any]:

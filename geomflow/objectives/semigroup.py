@@ -69,7 +69,7 @@ class Semigroup:
 
 
 def make(
-    split: Split | Literal["chain"] = "random", finest: int = 7, parts: int = 12, uses: int = 40, huber: float = 0.02
+    split: Split | Literal["chain"] = "random", finest: int = 7, parts: int = 12, uses: int = 40, huber: float = 0.0
 ) -> Objective:
     """The semigroup objective.
 
@@ -79,7 +79,8 @@ def make(
         finest: dyadic intervals are no shorter than 2^-finest.
         parts: steps of a chain.
         uses: batches between new chains.
-        huber: width of the pseudo-Huber loss of jumps along chains; 0 for the squared error.
+        huber: width of the pseudo-Huber loss of jumps along chains, of each point of clouds (batch, points, channels);
+            0 for the squared error.
 
     Raises:
         ValueError: another split, a negative ``finest`` or ``huber``, or ``parts`` or ``uses`` under 1.

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import Literal
 
@@ -18,7 +19,7 @@ from geomflow.geometry.write_points import check_room, write_points
 from geomflow.model import CHUNK, PointModel
 from geomflow.pipeline import Pipeline
 
-TOLERANCE = 1e-2
+TOLERANCE = 2e-2
 """Gap that is small enough for steps="auto", in standard deviations of the shape."""
 
 INVERSE_STEPS = 32
@@ -85,10 +86,12 @@ class PointPipeline(Pipeline):
             progress: Whether to show a bar.
 
         Raises:
-            ValueError: `count` or `steps` under 1.
+            ValueError: `count` or `steps` under 1, or `auto` for the ODE.
         """
         start = time.perf_counter()
-        steps = self.enough_steps(tolerance, seed) if steps == "auto" else steps
+        if steps == "auto" and ode:
+            raise ValueError("steps must be a number for the ODE, given 'auto', which measures jumps")
+        steps = self.enough_steps(tolerance, seed, noise) if steps == "auto" else steps
         parts = list(self.stream(count, steps, seed, ode=ode, noise=noise, progress=progress))
         whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         seconds = time.perf_counter() - start
@@ -109,7 +112,7 @@ class PointPipeline(Pipeline):
         Raises:
             ValueError: `count` or `steps` under 1.
         """
-        if not (isinstance(count, int) and isinstance(steps, int) and count >= 1 and steps >= 1):
+        if not all(isinstance(number, Integral) and number >= 1 for number in (count, steps)):
             raise ValueError(f"points and steps must be whole numbers of at least 1, given {count!r} and {steps!r}")
         with tqdm(total=count, desc="points", unit="point", unit_scale=True, disable=not progress) as bar:
             for rows in self.model.draw(count, steps, seed, ode, noise):
@@ -120,38 +123,41 @@ class PointPipeline(Pipeline):
         self,
         path: str | Path,
         count: int,
-        steps: int = 4,
+        steps: int | Literal["auto"] = 4,
         seed: int = 0,
         *,
         noise: NoiseSource | None = None,
         progress: bool = False,
-    ) -> None:
-        """Write points to a .ply or .npy file as they come; see `geomflow.geometry.write_points` for its columns.
+    ) -> int:
+        """Write points to a .ply or .npy file as they come, and return the steps; see `write_points` for its columns.
 
         Raises:
             ValueError: Another suffix, or `count` or `steps` under 1.
             DiskFull: The file would not fit on its disk; nothing is computed then.
         """
         check_room(path, count, self.channels)
+        steps = self.enough_steps(seed=seed, noise=noise) if steps == "auto" else steps
         parts = self.stream(count, steps, seed, noise=noise, progress=progress)
         write_points(parts, path, count, self.channels)
+        return steps
 
     @torch.no_grad()
-    def enough_steps(self, tolerance: float = TOLERANCE, seed: int = 0) -> int:
+    def enough_steps(self, tolerance: float = TOLERANCE, seed: int = 0, noise: NoiseSource | None = None) -> int:
         """Return the fewest jumps (a power of two, at most 64) within `tolerance` of twice as many.
 
         Raises:
             ValueError: The tolerance is not positive.
         """
-        mean = self.model.scale.mean
-        start = self.model.noise((1, CHUNK // 4, len(mean)), generator_of(seed, 0), mean.dtype, mean.device)
+        mean, source = self.model.scale.mean, noise or self.model.noise
+        start = source((1, CHUNK // 4, len(mean)), generator_of(seed, 0), mean.dtype, mean.device)
         return self.model.flow_map.enough_steps(start, tolerance)
 
     def to_noise(self, points: Float[np.ndarray, "n c"], steps: int = INVERSE_STEPS) -> Float[np.ndarray, "n c"]:
         """Return the noise that ends at given points, row by row: the flow's inverse.
 
         Args:
-            points: Points of the shape (n, channels): positions and, behind them, what else was fitted.
+            points: Points of the shape (n, channels): positions and, behind them, what else was fitted, a class as one
+                column for each (one-hot).
             steps: Steps of the ODE, solved backwards by Heun's method (2 steps - 1 network calls).
         """
         return self.model.to_noise(self._tensor(points), steps).cpu().numpy()

@@ -10,7 +10,7 @@ def make() -> RunConfig:
         dataset=Item("surface"),
         network=Item("pointwise"),
         formulation=Item("edm", {"sigma_data": 1.0, "sigma_max": 20.0}),
-        objective=Item("semigroup", {"split": "chain"}),
+        objective=Item("semigroup", {"split": "chain", "huber": 0.02}),
         times={"log_mean": -2.0, "log_std": 2.0, "warm_up": 0.35, "full_span": 0.35, "instantaneous_share": 0.2},
         optimization=Optimization(
             batch_size=128,

@@ -84,13 +84,3 @@ def test_wrong_options_are_refused(options: dict, message: str) -> None:
 def test_wrong_progress_is_refused() -> None:
     with pytest.raises(ValueError, match=r"progress must lie in \[0, 1\], given 1.1"):
         TimePairs().draw(4, LinearPath(), 1.1)
-
-
-def test_a_share_of_the_jumps_ends_at_data() -> None:
-    pairs = TimePairs(instantaneous_share=0.5, widest_share=0.1, final_share=0.6)
-    t, r = pairs.draw(200, LinearPath(), 1.0, seeded())
-    jumps = slice(100, None)
-    assert int((r[jumps] == 1).sum()) == 70  # 10 of them from noise
-    assert int((t[jumps] == 0).sum()) == 10
-    t, r = pairs.draw(200, LinearPath(), 0.375, seeded())
-    assert float((r - t).max()) == pytest.approx(0.5, abs=1e-6)  # the curriculum's limit holds for them, too
