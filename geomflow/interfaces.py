@@ -5,7 +5,9 @@ from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
+
+from geomflow.geometry.attributes import PointSource
 
 Batch = dict[str, Tensor]
 
@@ -20,6 +22,27 @@ class ShapeDataset(Protocol):
 
     def batch(self, indices: Int[Tensor, " batch"], generator: torch.Generator) -> Batch:
         """Return one training batch; everything random in it comes from the generator."""
+        ...
+
+
+@runtime_checkable
+class PointDataset(ShapeDataset, Protocol):
+    """Clouds of one shape's points, the batch's `data` (batch, points, channels) in the shape's own frame.
+
+    Attributes:
+        source: Where points come from, with the shape itself, to judge models by.
+        channels: Numbers of each part of a point, its coordinates first.
+    """
+
+    source: PointSource
+    channels: dict[str, int]
+
+    def measure(self, seed: int = 0) -> tuple[Float[Tensor, "n c"], Float[Tensor, "1 c"]]:
+        """Return what the data are standardised by: many points, and a variance to add to theirs."""
+        ...
+
+    def expectation(self, scale: nn.Module, seed: int = 0) -> nn.Module | None:
+        """Return an estimate (`geomflow.flow.Expectation`) of standardised points behind noisy ones, or None."""
         ...
 
 

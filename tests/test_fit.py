@@ -1,6 +1,7 @@
 """Fitting one shape: what is learned, that it resumes, and one clear error for everything that cannot be fitted."""
 
 import json
+import signal
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 import torch
 import trimesh
 
-from geomflow import checkpoint
+from geomflow import checkpoint, config, shelves
 from geomflow.cli import main
 from geomflow.errors import CheckpointError, MeshDegenerate, MeshLacksAttribute, MeshNotFinite
 from geomflow.fit import fit
@@ -21,7 +22,7 @@ from geomflow.geometry.write_points import write_points
 from geomflow.metrics.judge_points import PointJudge
 from geomflow.pipeline import Pipeline
 from geomflow.pipelines.points import PointPipeline
-from geomflow.train import SCORES, steps_in_time
+from geomflow.train import SCORES, SPENT_ON_STEPS, _Run, steps_in_time
 
 SMALL = {"network.width": "64", "network.depth": "2", "optimization.batch_size": "64", "optimization.save_every": "100"}
 QUICK = {
@@ -107,8 +108,6 @@ def test_a_fit_stopped_and_resumed_is_the_same_fit(noise, torus, tmp_path, monke
     noise = str(torus) if noise == "mesh" else noise
     options = {"noise": noise, "settings": {**QUICK, "times.warm_up": "0.2", "times.full_span": "0.2"}}
     fit(torus, tmp_path / "whole", progress=False, **options)
-    from geomflow.train import _Run
-
     advance = _Run.advance
 
     def stopped(run):
@@ -138,16 +137,61 @@ def test_stop_at_stops_early_and_targets_stay_those_of_the_first_stage(torus, tm
     assert not all(torch.equal(both["ema"][name], average) for name, average in first["ema"].items())
 
 
-def test_the_time_decides_on_the_steps(torus, tmp_path):
-    from dataclasses import replace
+@pytest.mark.parametrize("seconds", [0.5, 2.0])
+def test_the_time_decides_on_the_steps(seconds, torus, tmp_path, monkeypatch):
+    """By a clock that only steps move: of ten minutes the trial takes five steps and a twentieth."""
+    clock = [0.0]
 
-    from geomflow import config, shelves
+    def change(run, progress):
+        clock[0] += seconds
 
-    run = config.override(shelves.load("presets", "geometry_distribution"), {**SMALL, "network.width": "32"})
-    few, many = (steps_in_time(run, torus, tmp_path / "none", minutes) for minutes in (0.1, 0.4))
-    assert 2 < many / few < 12
-    large = replace(run, optimization=replace(run.optimization, batch_size=512))
-    assert steps_in_time(large, torus, tmp_path / "none", 0.4) < many
+    monkeypatch.setattr("geomflow.train.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("geomflow.train._Run.change", change)
+    run = config.override(shelves.load("presets", "geometry_distribution"), SMALL)
+    left = 600 - 5 * seconds - 0.05 * 600
+    assert steps_in_time(run, torus, tmp_path / "none", 10.0) == int(SPENT_ON_STEPS * left / seconds)
+
+
+def test_what_is_not_given_follows_from_what_is(torus, tmp_path):
+    """A checkpoint after each eighth; one stage for jumps that learn from jumps; the settings of a run that goes on."""
+    few = {name: text for name, text in QUICK.items() if name != "optimization.save_every"}
+    fit(torus, tmp_path / "run", settings={**few, "optimization.steps": "9"}, progress=False)
+    saved = checkpoint.load(tmp_path / "run").config
+    assert (saved.optimization.save_every, saved.optimization.second_stage) == (2, 0.35)
+    fit(torus, tmp_path / "parts", settings={**few, "objective.split": "midpoint"}, progress=False)
+    assert checkpoint.load(tmp_path / "parts").config.optimization.second_stage == 0
+    with pytest.raises(CheckpointError, match=r"another configuration: network\.depth was 2, is 3"):
+        fit(torus, tmp_path / "run", settings={"network.depth": "3"}, resume=True, progress=False)
+
+
+def fit_in_two_parts(torus: Path, out: Path, **options: object) -> None:
+    """A fit, interrupted after four of six steps, and gone on with."""
+    advance = _Run.advance
+
+    def pressed(run: _Run) -> None:
+        advance(run)
+        if run.step == 4:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(_Run, "advance", pressed)
+        fit(torus, out, settings=QUICK, progress=False, **options)
+    assert checkpoint.load_state(out)["step"] == 4
+    fit(torus, out, resume=True, settings=QUICK, progress=False, **options)
+
+
+@pytest.mark.cuda
+def test_a_fit_goes_on_on_a_gpu(torus, tmp_path):
+    fit_in_two_parts(torus, tmp_path / "run", device="cuda")
+    assert np.isfinite(PointPipeline.from_pretrained(tmp_path / "run", "cuda")(100).points).all()
+
+
+def test_an_interrupted_run_is_scored_like_another(torus, tmp_path):
+    fit(torus, tmp_path / "whole", settings=QUICK, progress=False)
+    fit_in_two_parts(torus, tmp_path / "parts")
+    whole, parts = (checkpoint.load(tmp_path / name).weights for name in ("whole", "parts"))
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    assert (tmp_path / "whole" / SCORES).read_text() == (tmp_path / "parts" / SCORES).read_text()
 
 
 def test_a_cloud_is_fitted_by_its_points(tmp_path):
@@ -211,6 +255,8 @@ def test_a_run_is_not_overwritten_nor_gone_on_with_another_shape(torus, run_fold
         ),
         (("fit", "torus.ply", "--out", "run", "--formulation", "x2"), 2, "unknown formulation 'x2'"),
         (("fit", "torus.ply", "--out", "run", "--noise", "pink"), 2, "unknown noise 'pink'"),
+        (("fit", "torus.ply", "--out", "run", "--dataset.neighbours", "5000"), 2, "neighbours must be from 0 to 1024"),
+        (("fit", "torus.ply", "--out", "run", "--optimization.second_stage", "1.5"), 2, "second_stage must lie in"),
         (("fit", "nothing.ply", "--out", "run"), 1, "nothing.ply: wanted a file"),
         (("sample", "nowhere", "--out", "a.ply"), 1, "nowhere: neither a checkpoint folder"),
         (("sample", "chairs", "--out", "a.ply"), 1, "chairs: wanted a model that makes points of one shape"),

@@ -10,6 +10,7 @@ from geomflow.datasets import surface
 from geomflow.datasets._expectation import NeighbourExpectation
 from geomflow.errors import ConfigError
 from geomflow.geometry.primitives import Sphere, Torus
+from geomflow.interfaces import PointDataset
 from geomflow.model import LatentScale
 
 
@@ -25,6 +26,7 @@ def batch(dataset, seed: int, clouds: int = 8) -> torch.Tensor:
 
 def test_batches_are_fresh_and_repeat_with_their_generator(torus_file):
     dataset = surface.make(torus_file, ["normals"], points=5)
+    assert isinstance(dataset, PointDataset)
     one = batch(dataset, 1)
     assert one.shape == (8, 5, 6)
     assert torch.equal(one, batch(dataset, 1))

@@ -76,6 +76,16 @@ def test_chains_are_remembered_and_taken_up_again() -> None:
         first(flow_map, replace(batch, condition=batch.t), flow_map, generator)
 
 
+def test_the_last_draws_stay_on_the_chain_and_data_may_have_any_shape(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draws next to 1, which float32 rounds up when it adds them, pick the chain's last step, which has a length."""
+    monkeypatch.setattr("geomflow.objectives._chain.uniform", lambda count, *_: torch.full((count,), 1 - 2**-24))
+    flow_map = FlowMap(Small(), bare("edm"))
+    law = shelves.load("objectives", "semigroup", split="chain", huber=0.1)
+    found = law(flow_map, jump_batch(flow_map.formulation, three_gaussians()), flow_map, None)
+    assert found.target.isfinite().all()
+    assert found.error(torch.ones(len(found.target))).shape == (len(found.target),)
+
+
 @every
 def test_instantaneous_minimiser_is_the_exact_field(name: str) -> None:
     """The error's expected gradient vanishes at the exact field: residuals are uncorrelated with functions of x."""

@@ -108,6 +108,36 @@ def test_broken_attributes_are_refused(tmp_path):
         point_source(tmp_path / "zero.ply", ["normals"])
 
 
+def test_columns_have_one_order_whatever_was_asked_first(tmp_path):
+    cloud = {"points": np.eye(3), "normals": np.eye(3), "colors": np.eye(3), "labels": np.arange(3)}
+    write_points([cloud], tmp_path / "cloud.ply", 3, cloud)
+    assert list(point_source(tmp_path / "cloud.ply", ["labels", "normals"]).channels()) == [
+        "points",
+        "normals",
+        "labels",
+    ]
+
+
+def test_a_material_without_texture_has_its_own_colour(tmp_path):
+    mesh = trimesh.creation.box()
+    plain = trimesh.visual.material.PBRMaterial()
+    mesh.visual = trimesh.visual.TextureVisuals(uv=np.zeros((len(mesh.vertices), 2)), material=plain)
+    mesh.export(tmp_path / "box.glb")
+    _, colors = drawn(tmp_path / "box.glb", "colors", count=50)
+    assert np.ptp(colors, axis=0).max() == 0
+
+
+def test_attributes_do_not_slip_when_vertices_are_dropped(tmp_path):
+    lines = ["ply", "format ascii 1.0", "element vertex 4", *(f"property float {axis}" for axis in "xyz")]
+    lines += [*(f"property uchar {name}" for name in ("red", "green", "blue")), "element face 1"]
+    lines += ["property list uchar int vertex_indices", "end_header"]
+    lines += ["nan 0 0 255 0 0", "0 0 0 0 255 0", "1 0 0 0 255 0", "0 1 0 0 255 0", "3 1 2 3"]
+    (tmp_path / "slip.ply").write_text("\n".join(lines) + "\n")
+    with pytest.raises(MeshNotFinite, match=r"slip\.ply: wanted finite coordinates of all vertices"):
+        point_source(tmp_path / "slip.ply", ["colors"])
+    assert point_source(tmp_path / "slip.ply").draw(5, np.random.default_rng(0)).shape == (5, 3)
+
+
 def test_a_mesh_without_area_is_refused(tmp_path):
     (tmp_path / "line.obj").write_text("v 0 0 0\nv 1 0 0\nv 2 0 0\nf 1 2 3\n")
     with pytest.raises(MeshDegenerate, match=r"line\.obj: wanted a surface, found 1 faces without area"):
