@@ -133,6 +133,7 @@ def run(fit: Fit) -> None:
     """Train, sample and measure one fit, and add it to the record."""
     import torch
 
+    from geomflow.errors import TrainingError
     from geomflow.fit import fit as train
     from geomflow.pipelines.points import PointPipeline
 
@@ -140,28 +141,42 @@ def run(fit: Fit) -> None:
     folder, mesh = BUILD / fit.name, DATA / (SHAPES | DIFFICULT)[fit.shape]
     resume = (folder / "state" / "training.pt").is_file()
     start = time.process_time()
-    train(
-        *(mesh, folder),
-        formulation=fit.formulation,
-        objective=fit.objective,
-        attributes=fit.attributes,
-        settings=None if resume else fit.settings,
-        resume=resume,
-        progress=False,
-    )
+    try:
+        train(
+            *(mesh, folder),
+            formulation=fit.formulation,
+            objective=fit.objective,
+            attributes=fit.attributes,
+            settings=None if resume else fit.settings,
+            resume=resume,
+            progress=False,
+        )
+    except TrainingError as error:
+        diverged = {way: {"chamfer-over-floor": float("inf")} for way in map(called, fit.samples)}
+        add({"name": fit.name, "cpu": time.process_time() - start, "found": diverged, "error": str(error)})
+        return
     cpu = time.process_time() - start
     pipeline = PointPipeline.from_pretrained(folder)
     weights = sum(weight.numel() for weight in pipeline.model.flow_map.parameters())
     row: dict[str, Any] = {"name": fit.name, "cpu": cpu, "resumed": resume, "weights": weights, "found": {}}
     row["facts"] = pipeline.saved.facts
     for steps, ode in fit.samples:
-        row["found"][f"{2 * steps - 1 if ode else steps} {'ode' if ode else 'jumps'}"] = measured(
-            pipeline, steps, ode, mesh, fit.points
-        )
+        row["found"][called((steps, ode))] = measured(pipeline, steps, ode, mesh, fit.points)
     if fit.kind in OTHERWISE:
         spread = pipeline.model.flow_map.formulation
         pipeline.model.flow_map.formulation = replace(spread, jump_ratios=None)
         row["found"]["4 jumps, ODE's times"] = measured(pipeline, 4, False, mesh, fit.points)
+    add(row)
+
+
+def called(way: tuple[int, bool]) -> str:
+    """A way of sampling by its network calls."""
+    steps, ode = way
+    return f"{2 * steps - 1} ode" if ode else f"{steps} jumps"
+
+
+def add(row: dict[str, Any]) -> None:
+    """Add a row to the record."""
     with RECORD.open("a") as file:
         file.write(json.dumps(row) + "\n")
 
