@@ -72,7 +72,6 @@ OTHERWISE: dict[str, dict[str, str]] = {
     "instants: single draws as targets": {"dataset.neighbours": "0"},
     "AdamW": {"optimization.optimizer": "adamw", "optimization.learning_rate": "2e-3"},
     "eight octaves": {"network.octaves": "8"},
-    "blue noise": {"dataset.blue_noise": "true"},
 }
 """What the recipe would be without one of its parts, on the bunny."""
 
