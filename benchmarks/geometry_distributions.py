@@ -299,11 +299,11 @@ def write_tables(out: Path) -> None:
         "study": study_table,
     }
     for name, made in tables.items():
-        begin, end = f"<!-- {name} -->\n", f"\n<!-- end of {name} -->"
+        begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
         if begin not in text:
             text += f"\n{begin}{end}\n"
         before, _, rest = text.partition(begin)
-        text = before + begin + made(rows) + end + rest.partition(end)[2]
+        text = before + begin + made(rows) + "\n" + end + rest.partition(end)[2]
     file.write_text(text)
 
 
