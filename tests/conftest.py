@@ -11,6 +11,14 @@ ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("GEOMFLOW_DATA", ROOT.parent / "shared" / "data"))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """As many threads as cores in each of two workers would wait for each other most of the time."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
 def data_root() -> Path:
     """Folder of real meshes and images, named by GEOMFLOW_DATA; tests that need it skip without it."""

@@ -132,8 +132,10 @@ class Stopped:
             train(*self.arguments, progress=False)
 
 
-def test_training_lowers_the_loss_of_an_autoencoder(data, tmp_path):
-    longer = replace(AUTOENCODER, optimization=replace(QUICK, steps=400, learning_rate=3e-3, batch_size=4))
+def test_training_lowers_the_loss_of_an_autoencoder(data, tmp_path, unchecked_shapes):
+    longer = replace(
+        AUTOENCODER, optimization=replace(QUICK, steps=400, save_every=400, learning_rate=3e-3, batch_size=4)
+    )
     out = train(longer, data, tmp_path / "run", progress=False)
     errors = [json.loads(line)["error"] for line in (out / "log.jsonl").open()]
     assert sum(errors[-5:]) < 0.7 * sum(errors[:5])

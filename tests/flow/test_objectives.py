@@ -40,12 +40,14 @@ def test_exact_field_satisfies_the_semigroup(name: str, split: str) -> None:
 @every
 def test_exact_field_satisfies_its_chains(name: str) -> None:
     """Heun's 64 steps leave a gap that falls with their number; x1 and u meet clean data, where the field is steep."""
-    flow_map, generator = exact(name, three_gaussians()), torch.Generator().manual_seed(1)
-    batch = jump_batch(flow_map.formulation, three_gaussians())
+    flow_map, generator, mixture = exact(name, three_gaussians()), torch.Generator().manual_seed(1), three_gaussians()
+    formulation = flow_map.formulation
+    instants = FlowMap(lambda x, t, r: mixture.instantaneous(formulation, x, t), formulation)
+    batch = jump_batch(formulation, mixture)
     gaps = []
     for parts in (16, 64):
         regression = shelves.load("objectives", "semigroup", split="chain", parts=parts)(
-            flow_map, batch, flow_map, generator
+            flow_map, batch, instants, generator
         )
         gaps.append((regression.prediction - regression.target).abs().median())
     assert gaps[1] < 0.02
