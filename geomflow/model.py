@@ -63,7 +63,6 @@ class PointModel(nn.Module):
     """The points of one shape: a flow map on clouds of them, and the noise that it starts from."""
 
     def __init__(self, config: RunConfig) -> None:
-        """Jumps get their own grid, which a surface wants: the first lands near it, the others come closer."""
         super().__init__()
         self.channels = dict(config.channels)
         self.scale = LatentScale((sum(self.channels.values()),))
