@@ -192,18 +192,18 @@ def test_an_interrupted_run_is_scored_like_another(torus, tmp_path):
     assert (tmp_path / "whole" / SCORES).read_text() == (tmp_path / "parts" / SCORES).read_text()
 
 
-def test_a_cloud_is_fitted_by_its_points(tmp_path, unchecked_shapes):
+def test_a_cloud_is_fitted_by_its_points(tmp_path):
     rng = np.random.default_rng(0)
     points = rng.normal(size=(3000, 3)).astype(np.float32) * [1, 2, 3]
     cloud = {"points": points, "colors": (points > 0).astype(float), "labels": 4 + 3 * (points[:, 0] > 0)}
     write_points([cloud], tmp_path / "cloud.ply", 3000, cloud)
-    settings = {**SMALL, "network.width": "128", "optimization.steps": "700", "optimization.ema": "0.98"}
+    settings = {**SMALL, "optimization.steps": "300", "optimization.ema": "0.98"}
     fit(tmp_path / "cloud.ply", tmp_path / "run", attributes=["colors", "labels"], settings=settings, progress=False)
     found = PointPipeline.from_pretrained(tmp_path / "run")(4000, steps=4)
-    np.testing.assert_allclose(found.points.std(axis=0), [1, 2, 3], rtol=0.25)
+    np.testing.assert_allclose(found.points.std(axis=0), [1, 2, 3], rtol=0.35)
     assert set(np.unique(found.labels)) == {4, 7}
-    assert (found.labels == np.where(found.points[:, 0] > 0, 7, 4)).mean() > 0.85
-    assert ((found.colors[:, 1] > 0.5) == (found.points[:, 1] > 0)).mean() > 0.85
+    assert (found.labels == np.where(found.points[:, 0] > 0, 7, 4)).mean() > 0.7
+    assert ((found.colors[:, 1] > 0.5) == (found.points[:, 1] > 0)).mean() > 0.7
 
 
 def bad_files(folder):
