@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import jaxtyping
@@ -39,9 +40,18 @@ def prepared_solids(folder: Path, **recipe: int) -> Path:
     return folder / "set"
 
 
+@contextmanager
+def without_shape_checks() -> Iterator[None]:
+    """No jaxtyping for a while, as for users: a training of seconds would take minutes."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        yield
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
+
+
 @pytest.fixture
 def unchecked_shapes() -> Iterator[None]:
-    """No jaxtyping for a while, as for users: wrong shapes and types reach the errors that are written for them."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
+    """A test without jaxtyping: wrong shapes and types reach the errors that are written for them."""
+    with without_shape_checks():
+        yield

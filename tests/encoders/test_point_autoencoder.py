@@ -21,7 +21,7 @@ from geomflow.pipeline import Pipeline
 from geomflow.prep.manifest import record_files
 from geomflow.records import load_record
 from geomflow.train import train
-from tests.conftest import prepared_solids
+from tests.conftest import prepared_solids, without_shape_checks
 
 SMALL = {
     "points": 64,
@@ -54,7 +54,8 @@ def data(tmp_path_factory) -> Path:
 def run(data, tmp_path_factory) -> Path:
     """A run of the preset, shrunk, long enough to have learned its four shapes a little."""
     config = shrunk(Optimization(steps=150, batch_size=4, learning_rate=3e-3, warmup=10, ema=0.9))
-    return train(config, data, tmp_path_factory.mktemp("runs") / "points", progress=False)
+    with without_shape_checks():
+        return train(config, data, tmp_path_factory.mktemp("runs") / "points", progress=False)
 
 
 def shrunk(optimization: Optimization = QUICK, **dataset: int) -> RunConfig:

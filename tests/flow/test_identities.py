@@ -14,6 +14,8 @@ from tests.flow.oracles import gaussian, three_gaussians
 
 QUICK = ("u_prediction", "x1_prediction", "ddim", "ddim-noise")
 """Cases whose maps 60 Runge-Kutta steps integrate well enough."""
+STEP = 1e-5
+"""Half the span of a central difference."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +29,12 @@ class Jump:
     r: Tensor
 
     def slope(self, x: float = 0, t: float = 0, r: float = 0) -> Tensor:
-        """Derivative of the cumulative field along (x velocity, t, r)."""
-        tangents = x * self.velocity, torch.full_like(self.t, t), torch.full_like(self.r, r)
-        return torch.func.jvp(self.flow_map.cumulative_field, (self.x, self.t, self.r), tangents)[1]
+        """Derivative of the cumulative field along (x velocity, t, r), by a central difference in double precision."""
+        after, before = (
+            self.flow_map.cumulative_field(self.x + x * h * self.velocity, self.t + t * h, self.r + r * h)
+            for h in (STEP, -STEP)
+        )
+        return (after - before) / (2 * STEP)
 
 
 def jump(name: str) -> Jump:
@@ -106,12 +111,13 @@ def test_semigroup_identity_and_its_mutants(name: str) -> None:
 def test_velocity_space_identity(name: str) -> None:
     """U = v + (r - t) D U for the mean velocity U = (psi - x) / (r - t)."""
     case = jump(name)
-    flow_map, span, one = case.flow_map, (case.r - case.t)[:, None], torch.ones_like(case.t)
+    flow_map, span = case.flow_map, (case.r - case.t)[:, None]
 
     def mean_velocity(x: Tensor, t: Tensor) -> Tensor:
         return (flow_map(x, t, case.r) - x) / (case.r - t)[:, None]
 
-    mean, along = torch.func.jvp(mean_velocity, (case.x, case.t), (case.velocity, one))
+    after, before = (mean_velocity(case.x + h * case.velocity, case.t + h) for h in (STEP, -STEP))
+    mean, along = mean_velocity(case.x, case.t), (after - before) / (2 * STEP)
     assert worst((mean - case.velocity - span * along) / case.velocity.abs().max()) < 1e-5
 
 

@@ -64,6 +64,7 @@ def ends() -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("name", [*shelves.names("formulations"), *STRANGERS])
+@pytest.mark.usefixtures("unchecked_shapes")
 def test_semigroup_learns_a_one_step_map(name: str) -> None:
     torch.manual_seed(0)
     loss = LossModule(FlowMap(TinyNetwork(), load(name)), shelves.load("objectives", "semigroup"), TimePairs())
