@@ -96,8 +96,12 @@ class Fit:
 
 
 def steps_of(count: int) -> dict[str, str]:
-    """Settings of a training of a fixed length, which depends on no clock."""
-    return {"optimization.steps": str(count), "optimization.save_every": str(-(-count // 5))}
+    """Settings of a training of a fixed length, which depends on no clock; the learning rate of long ones."""
+    return {
+        "optimization.steps": str(count),
+        "optimization.save_every": str(-(-count // 5)),
+        "optimization.learning_rate": "4e-3",
+    }
 
 
 def fits() -> list[Fit]:

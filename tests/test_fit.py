@@ -53,7 +53,7 @@ def torus(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def run_folder(torus, tmp_path_factory) -> Path:
-    settings = {**SMALL, "optimization.steps": "700", "optimization.save_every": "350", "optimization.ema": "0.99"}
+    settings = {**SMALL, "optimization.steps": "400", "optimization.save_every": "200", "optimization.ema": "0.99"}
     with without_shape_checks():
         out = tmp_path_factory.mktemp("runs") / "torus"
         return fit(torus, out, attributes=["normals"], settings=settings, progress=False)
@@ -81,7 +81,7 @@ def test_few_steps_land_on_the_surface_with_its_normals(fitted):
 
 def test_scores_are_kept_and_the_best_weights_are_the_model(run_folder, fitted):
     rows = [json.loads(line) for line in (run_folder / SCORES).read_text().splitlines()]
-    assert [row["step"] for row in rows] == [350, 700]
+    assert [row["step"] for row in rows] == [200, 400]
     assert fitted.saved.facts["step"] == min(rows, key=lambda row: row["chamfer-over-floor-4"])["step"]
     assert fitted.saved.facts["chamfer-over-floor-4"] < 7
 
@@ -193,7 +193,7 @@ def test_a_cloud_is_fitted_by_its_points(tmp_path, unchecked_shapes):
     points = rng.normal(size=(3000, 3)).astype(np.float32) * [1, 2, 3]
     cloud = {"points": points, "colors": (points > 0).astype(float), "labels": 4 + 3 * (points[:, 0] > 0)}
     write_points([cloud], tmp_path / "cloud.ply", 3000, cloud)
-    settings = {**SMALL, "optimization.steps": "1000", "optimization.save_every": "1000", "optimization.ema": "0.99"}
+    settings = {**SMALL, "optimization.steps": "600", "optimization.save_every": "600", "optimization.ema": "0.99"}
     fit(tmp_path / "cloud.ply", tmp_path / "run", attributes=["colors", "labels"], settings=settings, progress=False)
     found = PointPipeline.from_pretrained(tmp_path / "run")(4000, steps=4)
     np.testing.assert_allclose(found.points.std(axis=0), [1, 2, 3], rtol=0.25)

@@ -16,7 +16,7 @@ def make() -> RunConfig:
             batch_size=128,
             optimizer="muon",
             beta2=0.99,
-            learning_rate=4e-3,
+            learning_rate=1e-2,
             weight_decay=0.0,
             ema=0.998,
             averaged_targets=True,
