@@ -60,6 +60,12 @@ def run_folder(torus, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def short_run(torus, tmp_path_factory) -> Path:
+    """A fit of no more than six steps."""
+    return fit(torus, tmp_path_factory.mktemp("runs") / "short", settings=QUICK, progress=False)
+
+
+@pytest.fixture(scope="module")
 def fitted(run_folder) -> PointPipeline:
     return PointPipeline.from_pretrained(run_folder)
 
@@ -227,15 +233,15 @@ def test_one_triangle_is_a_shape(tmp_path):
     assert np.isfinite(PointPipeline.from_pretrained(tmp_path / "run")(50).points).all()
 
 
-def test_a_run_is_not_overwritten_nor_gone_on_with_another_shape(torus, run_folder, tmp_path):
+def test_a_run_is_not_overwritten_nor_gone_on_with_another_shape(torus, short_run, tmp_path):
     with pytest.raises(CheckpointError, match="holds a run already; go on with --resume"):
-        fit(torus, run_folder, settings=QUICK)
+        fit(torus, short_run, settings=QUICK)
     with pytest.raises(CheckpointError, match="holds a run already"):
-        fit(torus, run_folder, minutes=0.01)
+        fit(torus, short_run, minutes=0.01)
     other = tmp_path / "other.ply"
     trimesh.creation.box().export(other)
     with pytest.raises(CheckpointError, match=r"was fitted to another file than .*other\.ply: torus\.ply"):
-        fit(other, run_folder, resume=True)
+        fit(other, short_run, resume=True)
 
 
 @pytest.mark.parametrize(
@@ -260,9 +266,9 @@ def test_a_run_is_not_overwritten_nor_gone_on_with_another_shape(torus, run_fold
         (("generate", "fitted"), 1, "wanted a model that makes whole shapes (geomflow generate), found one of points"),
     ],
 )
-def test_mistakes_get_one_line(arguments, code, message, run_folder, torus, tmp_path, capsys, monkeypatch):
+def test_mistakes_get_one_line(arguments, code, message, short_run, torus, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    names = {"torus.ply": str(torus), "fitted": str(run_folder)}
+    names = {"torus.ply": str(torus), "fitted": str(short_run)}
     assert main([names.get(word, word) for word in arguments]) == code
     assert message in capsys.readouterr().err
     assert not list(tmp_path.iterdir())

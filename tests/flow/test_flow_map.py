@@ -46,6 +46,7 @@ class Doubt(nn.Module):
         return output if condition is None else output + condition
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 @every
 def test_closed_form_gaussian_map_solves_the_ode(name: str) -> None:
     formulation, mixture = bare(name), gaussian()
@@ -78,6 +79,7 @@ def test_any_grid_gives_the_exact_map(name: str) -> None:
     torch.testing.assert_close(early, expected, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 @every
 def test_one_and_many_steps_agree_on_a_mixture(name: str) -> None:
     flow_map, noise = exact(name, three_gaussians(), 200), normal(20, 2)
@@ -103,6 +105,7 @@ def test_velocity_and_instantaneous_field(name: str) -> None:
     assert (near - flow_map.instantaneous_field(x, t)).abs().max() < 1e-2
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 @every
 def test_ode_sampler_converges_with_its_order(name: str) -> None:
     flow_map, whole = exact_gaussian(name)

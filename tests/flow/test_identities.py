@@ -12,6 +12,8 @@ from geomflow.flow import FlowBatch, FlowMap
 from tests.flow.cases import bare, every, exact, jump_batch, load, mean_pairs
 from tests.flow.oracles import gaussian, three_gaussians
 
+pytestmark = pytest.mark.usefixtures("unchecked_shapes")  # thousands of small steps
+
 QUICK = ("u_prediction", "x1_prediction", "ddim", "ddim-noise")
 """Cases whose maps 60 Runge-Kutta steps integrate well enough."""
 STEP = 1e-5
