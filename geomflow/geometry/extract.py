@@ -1,5 +1,6 @@
 """Extraction: a distance field or grid to a closed mesh, by marching cubes (Lewiner et al., 2003, in scikit-image)."""
 
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -7,7 +8,8 @@ import trimesh
 from skimage.measure import marching_cubes
 
 from geomflow.errors import EmptySurface
-from geomflow.geometry.grid import Field, SdfGrid, dense, narrow_band
+from geomflow.geometry.bricks import march, surface_bricks
+from geomflow.geometry.grid import Field, SdfGrid, dense
 
 Method = Literal["hierarchical", "dense"]
 
@@ -23,50 +25,62 @@ def extract_mesh(
 ) -> trimesh.Trimesh:
     """Return the surface where a field equals `level`, closed and facing outward, in the field's coordinates.
 
-    Where the inside reaches the border of the grid it is closed off less than a voxel outside of it.
+    Where the inside reaches the border of the grid it is closed off half a voxel outside of it.
 
     Args:
         field_or_grid: Function from points (n, 3) of [-1, 1]^3 to values (n,), negative inside; or a grid of values,
             for which `resolution` and `method` mean nothing.
         resolution: Samples per axis.
-        method: `hierarchical` asks only for samples near the surface, and is exact for distances whose slope is at most
-            `SLACK`; `dense` asks for all.
+        method: `hierarchical` asks for and holds samples near the surface only, and gives the surface of `dense` for
+            distances whose slope is at most `SLACK`; `dense` asks for all.
         level: Value of the surface.
 
     Raises:
         EmptySurface: The field is nowhere on both sides of the level; the message gives its range.
         ValueError: Unknown method, a resolution below 2 or beyond memory, or a field of another shape or with NaN.
     """
-    grid = field_or_grid if isinstance(field_or_grid, SdfGrid) else _evaluate(field_or_grid, resolution, method, level)
-    values = np.asarray(grid.values, dtype=np.float32) - np.float32(level)
-    if np.isnan(values).any():
-        raise ValueError("grid must hold numbers, it holds NaN")
-    if not values.min() < 0:
-        raise EmptySurface(
-            f"no surface at level {level}: the values range from {grid.values.min()} to {grid.values.max()}"
-        )
-    if values.max() < 0:
-        raise EmptySurface(f"no surface at level {level}: all values are below it, down to {grid.values.min()}")
-    return _march(_off_nodes(values, grid), grid)
-
-
-def _evaluate(field: Field, resolution: int, method: Method, level: float) -> SdfGrid:
+    if isinstance(field_or_grid, SdfGrid):
+        return _of_grid(field_or_grid, level)
     if method == "dense":
-        return dense(field, resolution)
+        return _of_grid(dense(field_or_grid, resolution), level)
     if method == "hierarchical":
-        shifted = narrow_band(lambda points: np.asarray(field(points)) - level, resolution, slack=SLACK)
-        return SdfGrid(shifted.values + np.float32(level))
+        return _of_bricks(field_or_grid, resolution, level)
     raise ValueError(f"method must be 'hierarchical' or 'dense', not {method!r}")
 
 
-def _off_nodes(values: np.ndarray, grid: SdfGrid) -> np.ndarray:
+def _of_grid(grid: SdfGrid, level: float) -> trimesh.Trimesh:
+    values = np.asarray(grid.values, dtype=np.float32) - np.float32(level)
+    if np.isnan(values).any():
+        raise ValueError("grid must hold numbers, it holds NaN")
+    _check_crossing(float(values.min()), float(values.max()), level)
+    return _march(_off_nodes(values, grid.spacing.min()), grid)
+
+
+def _of_bricks(field: Field, resolution: int, level: float) -> trimesh.Trimesh:
+    bricks = surface_bricks(lambda points: np.asarray(field(points)) - level, resolution, slack=SLACK)
+    _check_crossing(bricks.low, bricks.high, level)
+    return march(replace(bricks, values=_off_nodes(bricks.values, bricks.spacing)))
+
+
+def _check_crossing(low: float, high: float, level: float) -> None:
+    """Refuse values, less the level, that are all on one side."""
+    if low >= 0:
+        raise EmptySurface(f"no surface at level {level}: the values range from {low + level} to {high + level}")
+    if high < 0:
+        raise EmptySurface(
+            f"no surface at level {level}: all values are below it, from {low + level} to {high + level}"
+        )
+
+
+def _off_nodes(values: np.ndarray, spacing: float) -> np.ndarray:
     """Values with none so near zero that a vertex would fall on a node."""
-    least = np.float32(NUDGE * grid.spacing.min())
+    least = np.float32(NUDGE * spacing)
     return np.where(np.abs(values) < least, np.where(values < 0, -least, least), values)
 
 
 def _march(values: np.ndarray, grid: SdfGrid) -> trimesh.Trimesh:
-    """Marching cubes on the grid inside one layer of outside; node i lies at lower + i * spacing."""
-    padded = np.pad(values, 1, constant_values=np.float32(grid.spacing.min()))
+    """Marching cubes on the grid and a layer outside of it with the border's absolute values."""
+    padded = np.abs(np.pad(values, 1, mode="edge"))
+    padded[1:-1, 1:-1, 1:-1] = values
     vertices, faces, _, _ = marching_cubes(padded, 0.0, gradient_direction="descent")
     return trimesh.Trimesh(grid.lower + (vertices.astype(np.float64) - 1) * grid.spacing, faces, process=False)

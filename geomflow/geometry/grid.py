@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import trimesh
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 
 from geomflow.geometry.distance import SignedDistanceField
 
@@ -83,7 +83,7 @@ def dense(field: Field, resolution: int) -> SdfGrid:
     Raises:
         ValueError: The resolution is under 2 or beyond memory, or the field returns another shape or NaN.
     """
-    axis = _axis(resolution)
+    axis = node_axis(resolution, resolution**3)
     everywhere = np.ones((resolution,) * 3, dtype=bool)
     return SdfGrid(evaluate(field, [axis] * 3, everywhere).reshape(everywhere.shape))
 
@@ -104,7 +104,7 @@ def narrow_band(field: Field, resolution: int, band: float = 0.0, slack: float =
     Raises:
         ValueError: The resolution is under 2 or beyond memory, or the field returns another shape or NaN.
     """
-    axis = _axis(resolution)
+    axis = node_axis(resolution, resolution**3)
     strides = _strides(resolution)
     nodes = _nodes(resolution, strides[0])
     values = evaluate(field, [axis[nodes]] * 3, np.ones((len(nodes),) * 3, dtype=bool)).reshape((len(nodes),) * 3)
@@ -121,15 +121,26 @@ def narrow_band(field: Field, resolution: int, band: float = 0.0, slack: float =
 def evaluate(
     field: Field, axes: list[Float[np.ndarray, " _"]], wanted: Bool[np.ndarray, "x y z"]
 ) -> Float[np.ndarray, " n"]:
-    """Return the field (n,) at the wanted nodes of a grid with the given axes, in chunks of `CHUNK` points.
+    """Return the field (n,) at the wanted nodes of a grid with the given axes.
 
     Raises:
         ValueError: The field returns another shape, or NaN.
     """
-    flat = np.flatnonzero(wanted)
+    return evaluate_at(field, axes, np.flatnonzero(wanted))
+
+
+def evaluate_at(
+    field: Field, axes: list[Float[np.ndarray, " _"]], nodes: Int[np.ndarray, " n"]
+) -> Float[np.ndarray, " n"]:
+    """Return the field (n,) at nodes of a grid with the given axes, counted with z fastest, `CHUNK` points at a time.
+
+    Raises:
+        ValueError: The field returns another shape, or NaN.
+    """
+    shape = tuple(len(axis) for axis in axes)
     parts = [np.empty(0, dtype=np.float32)]
-    for start in range(0, len(flat), CHUNK):
-        block = np.unravel_index(flat[start : start + CHUNK], wanted.shape)
+    for start in range(0, len(nodes), CHUNK):
+        block = np.unravel_index(nodes[start : start + CHUNK], shape)
         points = np.stack([axis[index] for axis, index in zip(axes, block, strict=True)], axis=1)
         parts.append(_checked(np.asarray(field(points)), len(points)))
     return np.concatenate(parts)
@@ -143,10 +154,19 @@ def _checked(values: Shaped[np.ndarray, "..."], count: int) -> np.ndarray:
     return values.astype(np.float32)
 
 
-def _axis(resolution: int) -> np.ndarray:
+def node_axis(resolution: int, held: int) -> Float[np.ndarray, " resolution"]:
+    """Return the coordinates of the nodes along an axis.
+
+    Args:
+        resolution: Samples per axis.
+        held: Nodes that are to be in memory at once.
+
+    Raises:
+        ValueError: The resolution is under 2, or there is no memory for so many nodes.
+    """
     if resolution < 2:
         raise ValueError(f"resolution must be at least 2 samples per axis, not {resolution}")
-    wanted, present = BYTES_PER_NODE * resolution**3, _memory()
+    wanted, present = BYTES_PER_NODE * held, _memory()
     if wanted > present / 2:
         raise ValueError(
             f"resolution {resolution} needs about {wanted / 2**30:.1f} GiB, over half of this machine's "

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.spatial import cKDTree
 
 from geomflow.errors import EmptySurface
 from geomflow.geometry.extract import extract_mesh
@@ -27,20 +28,86 @@ def test_a_plane_off_the_centre_lies_where_it_should(resolution):
     np.testing.assert_allclose(inner[:, 0], 0.3, atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    "solid",
-    [
-        Torus(),
-        Box((0.9, 0.01, 0.6)),
-        Union(Sphere(0.3), Moved(Sphere(0.2), (0.6, 0.0, 0.0))),
-        Difference(Box(), Sphere(0.4)),
-    ],
-    ids=["torus", "thin sheet", "two bodies", "cut box"],
-)
-def test_hierarchical_equals_dense(solid):
-    one, two = extract_mesh(solid, 97, "hierarchical"), extract_mesh(solid, 97, "dense")
-    np.testing.assert_array_equal(one.faces, two.faces)
-    np.testing.assert_allclose(one.vertices, two.vertices, atol=1e-6)
+def gyroid(points: np.ndarray) -> np.ndarray:
+    """A surface that leaves the cube on all sides, of slope 1 at most."""
+    x, y, z = 6 * points.T
+    return (np.sin(x) * np.cos(y) + np.sin(y) * np.cos(z) + np.sin(z) * np.cos(x)) / 12
+
+
+def shell(points: np.ndarray) -> np.ndarray:
+    """A hollow ball with a wall of 0.008, thinner than any coarse cell."""
+    return np.abs(np.linalg.norm(points, axis=1) - 0.7) - 0.004
+
+
+def tilted(solid, seed: int):
+    """A solid turned at random, so that nothing lies along the grid."""
+    turn = np.linalg.qr(np.random.default_rng(seed).normal(size=(3, 3)))[0]
+    return lambda points: solid(points @ turn)
+
+
+FIELDS = {
+    "sphere": Sphere(0.63),
+    "speck": Moved(Sphere(0.04), (0.31, -0.52, 0.77)),
+    "torus": Torus(),
+    "box": Box((0.5, 0.3, 0.7)),
+    "sheet along x": Box((0.004, 0.9, 0.6)),
+    "sheet along y": Box((0.9, 0.01, 0.6)),
+    "sheet along z": Box((0.9, 0.9, 0.003)),
+    "needle": Box((0.9, 0.008, 0.008)),
+    "two bodies": Union(Sphere(0.3), Moved(Sphere(0.2), (0.6, 0.0, 0.0))),
+    "almost touching": Union(Moved(Sphere(0.3), (-0.302, 0.0, 0.0)), Moved(Sphere(0.3), (0.302, 0.0, 0.0))),
+    "cut box": Difference(Box(), Sphere(0.4)),
+    "thin hollow ball": shell,
+    "tilted sheet": tilted(Box((0.9, 0.004, 0.5)), 0),
+    "tilted needle": tilted(Box((0.9, 0.008, 0.008)), 1),
+    "tilted torus": tilted(Torus(), 2),
+    "gyroid": gyroid,
+    "ball beyond the border": Moved(Sphere(0.6), (0.7, 0.0, 0.0)),
+    "a little beyond the corner": Moved(Sphere(0.4), (0.9, 0.9, 0.9)),
+    "cut off at a band": lambda points: Sphere(0.5)(points).clip(-0.05, 0.05),
+    "slope of 1.5": lambda points: 1.5 * Torus()(points),
+}
+
+
+def rows(faces: np.ndarray) -> np.ndarray:
+    """Faces in sorted order, each beginning with its lowest vertex."""
+    start = faces.argmin(axis=1)
+    turned = np.stack([faces[np.arange(len(faces)), (start + i) % 3] for i in range(3)], axis=1)
+    return turned[np.lexsort(turned.T)]
+
+
+@pytest.mark.parametrize(("name", "resolution"), list(zip(FIELDS, [97, 66, 64, 100, 33, 128, 65] * 3, strict=False)))
+def test_hierarchical_equals_dense(name, resolution):
+    one, two = (extract_mesh(FIELDS[name], resolution, method) for method in ("hierarchical", "dense"))
+    assert len(one.vertices) == len(two.vertices)
+    off, other = cKDTree(two.vertices).query(one.vertices)
+    assert off.max() < 1e-6
+    assert len(np.unique(other)) == len(other)
+    np.testing.assert_array_equal(rows(other[one.faces]), rows(np.asarray(two.faces)))
+
+
+def test_thin_walls_stay_whole_and_closed():
+    mesh = extract_mesh(shell, 400)
+    assert mesh.is_watertight
+    assert mesh.body_count == 2
+    assert mesh.volume == pytest.approx(4 / 3 * np.pi * (0.704**3 - 0.696**3), rel=0.02)
+
+
+@pytest.mark.parametrize("name", ["torus", "thin hollow ball", "tilted sheet", "needle"])
+def test_few_samples_are_asked_for_and_none_twice_in_a_level(name):
+    asked = []
+    extract_mesh(lambda points: asked.append(points) or FIELDS[name](points), 256)
+    points = np.concatenate(asked)
+    assert len(points) < 256**3 / 8
+    assert np.abs(points).max() <= 1
+    assert len(np.unique(points, axis=0)) > 0.8 * len(points)  # a level asks again for some nodes of coarser ones
+
+
+def test_a_lid_lies_half_a_spacing_beyond_the_border():
+    for method in ("hierarchical", "dense"):
+        mesh = extract_mesh(lambda points: points[:, 0] - 0.31, 41, method)
+        np.testing.assert_allclose(mesh.bounds, [[-1.025] * 3, [0.31, 1.025, 1.025]], atol=1e-6)
+        assert mesh.is_watertight
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -51,8 +118,8 @@ def test_random_fields_that_leave_the_box_come_out_closed_and_facing_outward(see
     mesh = extract_mesh(SdfGrid(waves.reshape((28,) * 3).astype(np.float32)))
     assert mesh.is_watertight
     assert mesh.is_winding_consistent
-    cells = (waves < 0).sum() * (2 / 27) ** 3  # one around each inside node; lids lie up to half a cell further out
-    assert cells < mesh.volume < cells * (29 / 28) ** 3
+    cells = (waves < 0).sum() * (2 / 27) ** 3  # one around each inside node, whose outer faces are where lids are
+    assert 0.97 * cells < mesh.volume < 1.01 * cells
 
 
 def test_zeros_at_the_nodes_make_no_degenerate_faces():

@@ -1,0 +1,179 @@
+"""Bricks: a field on a fine grid, held only where its surface passes, so that memory grows with the surface's area.
+
+The grid has `resolution` nodes per axis over [-1, 1]^3, the first with index 0, and a layer outside of it (indices -1
+and `resolution`) that closes what leaves the cube: an outer node has the absolute value of the node it lies next to,
+so the lid is half a spacing beyond the border. Bricks of `BRICK` cells per edge tile all of it. Their corners are asked
+for first; then the stride is halved until it is 1, and only nodes of cells that the surface can pass are asked for.
+
+A cell of edge s is halved into octants. A field of slope at most L has no zero in an octant if some corner c of the
+cell has |f(c)| >= L d, d being the distance from c to the octant's farthest point: sqrt(3) s / 2 for the octant's own
+corner, sqrt(3/2) s, 3 s / 2 and sqrt(3) s for corners one, two and three edges away from it. Such octants are dropped.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import trimesh
+from jaxtyping import Bool, Float, Int
+from skimage.measure import marching_cubes
+
+from geomflow.geometry.grid import Field, evaluate_at, node_axis
+
+BRICK = 32
+"""Cells per edge of a brick, a power of two."""
+
+AXES = (1, 2, 3)
+"""Axes of x, y and z in arrays of bricks."""
+
+FARTHEST = np.sqrt([0.75, 1.5, 2.25, 3.0])
+"""How far, in edges, an octant's farthest point is from its own corner of the cell and from those 1 to 3 edges away."""
+
+
+@dataclass(frozen=True)
+class Bricks:
+    """Values of a field on the bricks that its surface passes.
+
+    Attributes:
+        resolution: Nodes per axis of the whole grid.
+        origins: Index (bricks, 3) of each brick's first node.
+        values: Values (bricks, n, n, n) at its nodes, n = `BRICK` + 1: the field's own near the surface, and of the
+            right sign elsewhere.
+        low: Smallest value that was asked for.
+        high: Largest value that was asked for.
+    """
+
+    resolution: int
+    origins: Int[np.ndarray, "bricks 3"]
+    values: Float[np.ndarray, "bricks n n n"]
+    low: float
+    high: float
+
+    @property
+    def spacing(self) -> float:
+        """Distance between neighbouring nodes."""
+        return 2 / (self.resolution - 1)
+
+
+def surface_bricks(field: Field, resolution: int, slack: float = 1.0) -> Bricks:
+    """Return the bricks that the surface of a field passes.
+
+    Args:
+        field: Signed distance at points (n, 3) of [-1, 1]^3.
+        resolution: Nodes per axis.
+        slack: Bound on the field's slope; nothing of the surface is missed if it holds.
+
+    Raises:
+        ValueError: The resolution is under 2 or beyond memory, or the field returns another shape or NaN.
+    """
+    nodes = _Nodes(field, resolution)
+    origins, values = nodes.origins, nodes.ask(nodes.origins, np.array([0, BRICK]))
+    kept = np.ones((len(origins), 1, 1, 1), dtype=bool)
+    stride = BRICK
+    while stride > 1:
+        kept = _octants(values, kept, slack * stride * 2 / (resolution - 1))
+        stride //= 2
+        passed = kept.any(axis=(1, 2, 3))
+        origins, kept, values = origins[passed], kept[passed], _halved(values[passed])
+        nodes.check_memory(values.size)
+        wanted = _nodes_of(kept)
+        wanted[:, ::2, ::2, ::2] = False  # which the levels before have asked for
+        values[wanted] = nodes.ask(origins, np.arange(0, BRICK + 1, stride), wanted)
+    crossed = (values < 0).any(axis=(1, 2, 3)) & (values >= 0).any(axis=(1, 2, 3))
+    return Bricks(resolution, origins[crossed], values[crossed], nodes.low, nodes.high)
+
+
+class _Nodes:
+    """The field at nodes, each asked for once per level."""
+
+    def __init__(self, field: Field, resolution: int) -> None:
+        self.field, self.resolution = field, resolution
+        per_axis = -(-(resolution + 1) // BRICK)
+        self.check_memory(8 * per_axis**3)
+        self.origins = BRICK * np.stack(np.unravel_index(np.arange(per_axis**3), (per_axis,) * 3), axis=1) - 1
+        self.low, self.high = np.inf, -np.inf
+
+    def check_memory(self, held: int) -> None:
+        """Refuse to hold more nodes than there is memory for."""
+        self.axis = node_axis(self.resolution, held)
+
+    def ask(
+        self,
+        origins: Int[np.ndarray, "bricks 3"],
+        offsets: Int[np.ndarray, " n"],
+        wanted: Bool[np.ndarray, "bricks n n n"] | None = None,
+    ) -> Float[np.ndarray, "..."]:
+        """Return values at the wanted nodes of bricks (count,), or at all of them (bricks, n, n, n)."""
+        every = np.broadcast_to(True, (len(origins), *(len(offsets),) * 3)) if wanted is None else wanted
+        brick, *place = np.nonzero(every)
+        index = origins[brick] + np.stack([offsets[i] for i in place], axis=1)
+        inner = index.clip(0, self.resolution - 1)
+        flat, where = np.unique(np.ravel_multi_index(tuple(inner.T), (self.resolution,) * 3), return_inverse=True)
+        found = evaluate_at(self.field, [self.axis] * 3, flat)
+        if len(found):
+            self.low, self.high = min(self.low, float(found.min())), max(self.high, float(found.max()))
+        values = found[where]
+        values = np.where((index != inner).any(axis=1), np.abs(values), values)
+        return values.reshape(every.shape) if wanted is None else values
+
+
+def _octants(
+    values: Float[np.ndarray, "bricks n n n"], kept: Bool[np.ndarray, "bricks m m m"], reach: float
+) -> Bool[np.ndarray, "bricks m2 m2 m2"]:
+    """The octants of kept cells that the surface can pass, for a field that changes by `reach` per edge at most.
+
+    Where signs differ among a cell's corners all of its octants stay, whatever the slope: at lids and across holes.
+    """
+    farness = np.searchsorted(reach * FARTHEST, np.abs(values).ravel(), side="right").astype(np.int8)
+    farness, low, high = farness.reshape(values.shape), values, values
+    at = np.arange(2 * kept.shape[1])
+    own, other = (at + 1) // 2, at // 2 + 1 - at % 2
+    for axis in AXES:
+        farness = np.maximum(farness.take(own, axis), farness.take(other, axis) - 1)
+        low, high = np.minimum(*_ends(low, axis)), np.maximum(*_ends(high, axis))
+    return ((farness <= 0) | _doubled((low < 0) & (high >= 0))) & _doubled(kept)
+
+
+def _ends(values: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
+    """Values at the lower and at the upper end of every cell along an axis."""
+    count = values.shape[axis]
+    return values.take(range(count - 1), axis), values.take(range(1, count), axis)
+
+
+def _doubled(cells: np.ndarray) -> np.ndarray:
+    """What is true of cells, of their octants."""
+    for axis in AXES:
+        cells = cells.repeat(2, axis)
+    return cells
+
+
+def _halved(values: np.ndarray) -> np.ndarray:
+    """Values at nodes of half the stride, new ones from the node below: of the right sign in dropped cells."""
+    return _doubled(values)[:, :-1, :-1, :-1]
+
+
+def _nodes_of(cells: Bool[np.ndarray, "bricks m m m"]) -> Bool[np.ndarray, "bricks n n n"]:
+    """The corners of kept cells."""
+    for axis in AXES:
+        edge = np.zeros_like(cells.take([0], axis))
+        cells = np.concatenate([cells, edge], axis) | np.concatenate([edge, cells], axis)
+    return cells
+
+
+def march(bricks: Bricks) -> trimesh.Trimesh:
+    """Return the surface where values are zero, closed and facing outward, as marching cubes of the whole grid would.
+
+    A vertex lies on an edge of the grid, or inside a cell (Lewiner's thirteenth case); that place is its name, by which
+    the vertices of neighbouring bricks are joined.
+    """
+    corners, places, faces, count = [np.empty((0, 3), dtype=np.int64)], [np.empty((0, 3))], [], 0
+    for origin, values in zip(bricks.origins, bricks.values, strict=True):
+        local, triangles, _, _ = marching_cubes(values, 0.0, gradient_direction="descent")
+        floor = np.floor(local)
+        corners.append(2 * (origin + floor.astype(np.int64)) + (local != floor))
+        places.append(origin + local.astype(np.float64))
+        faces.append(triangles.astype(np.int64) + count)
+        count += len(local)
+    names = np.ravel_multi_index(tuple((np.concatenate(corners) + 2).T), (2 * bricks.resolution + 4 + 2 * BRICK,) * 3)
+    _, first, joined = np.unique(names, return_index=True, return_inverse=True)
+    vertices = bricks.spacing * np.concatenate(places)[first] - 1
+    return trimesh.Trimesh(vertices, joined[np.concatenate([np.empty((0, 3), dtype=np.int64), *faces])], process=False)
