@@ -21,6 +21,7 @@ def generate(
     out: Path = Path("out/generate"),
     format: MeshFormat = "ply",
     resolution: int = 128,
+    refine: int = 0,
     device: Device = "cpu",
 ) -> None:
     """Generate shapes from an embedded model or a checkpoint folder.
@@ -33,13 +34,14 @@ def generate(
         out: Folder for the meshes, generation.json and preview.png.
         format: Mesh format.
         resolution: Samples per axis of the surface extraction.
+        refine: Rounds in which vertices are moved on to the surface of the decoded field.
         device: Where to compute.
     """
     from geomflow.generation import save_generation
     from geomflow.pipelines.shapes import ShapePipeline
 
     pipeline = ShapePipeline.from_pretrained(model, device)
-    result = pipeline(count, steps, seed, resolution, progress=True)
+    result = pipeline(count, steps, seed, resolution, progress=True, refine=refine)
     save_generation(result, out, format, model)
     if not any(len(mesh.faces) for mesh in result.meshes):
         raise EmptySurface(f"no shape has a surface; the reasons are in {out}/generation.json")

@@ -10,6 +10,7 @@ from skimage.measure import marching_cubes
 from geomflow.errors import EmptySurface
 from geomflow.geometry.bricks import march, surface_bricks
 from geomflow.geometry.grid import Field, SdfGrid, dense
+from geomflow.geometry.refine import refine_vertices
 
 Method = Literal["hierarchical", "dense"]
 
@@ -21,7 +22,11 @@ NUDGE = 1e-4
 
 
 def extract_mesh(
-    field_or_grid: Field | SdfGrid, resolution: int = 256, method: Method = "hierarchical", level: float = 0.0
+    field_or_grid: Field | SdfGrid,
+    resolution: int = 256,
+    method: Method = "hierarchical",
+    level: float = 0.0,
+    refine: int = 0,
 ) -> trimesh.Trimesh:
     """Return the surface where a field equals `level`, closed and facing outward, in the field's coordinates.
 
@@ -34,17 +39,27 @@ def extract_mesh(
         method: `hierarchical` asks for and holds samples near the surface only, and gives the surface of `dense` for
             distances whose slope is at most `SLACK`; `dense` asks for all.
         level: Value of the surface.
+        refine: Rounds in which vertices are moved on to the surface of a field (`geomflow.geometry.refine`); if any,
+            the mesh has the field's normals.
 
     Raises:
         EmptySurface: The field is nowhere on both sides of the level; the message gives its range.
-        ValueError: Unknown method, a resolution below 2 or beyond memory, or a field of another shape or with NaN.
+        ValueError: Unknown method, a grid to be refined, a resolution below 2 or beyond memory, or a field of another
+            shape or with NaN.
     """
     if isinstance(field_or_grid, SdfGrid):
+        if refine:
+            raise ValueError(f"refine must be 0 for a grid, which has no values between its nodes, given {refine}")
         return _of_grid(field_or_grid, level)
+    mesh = _of_field(field_or_grid, resolution, method, level)
+    return refine_vertices(mesh, field_or_grid, 2 / (resolution - 1), refine, level) if refine else mesh
+
+
+def _of_field(field: Field, resolution: int, method: Method, level: float) -> trimesh.Trimesh:
     if method == "dense":
-        return _of_grid(dense(field_or_grid, resolution), level)
+        return _of_grid(dense(field, resolution), level)
     if method == "hierarchical":
-        return _of_bricks(field_or_grid, resolution, level)
+        return _of_bricks(field, resolution, level)
     raise ValueError(f"method must be 'hierarchical' or 'dense', not {method!r}")
 
 

@@ -45,6 +45,7 @@ class ShapePipeline(Pipeline):
         tolerance: float = 0.1,
         progress: bool = False,
         condition: None = None,
+        refine: int = 0,
     ) -> Generation:
         """Generate shapes.
 
@@ -57,6 +58,7 @@ class ShapePipeline(Pipeline):
             tolerance: Root-mean-square gap for `auto`, in standard deviations of a latent number.
             progress: Whether to show a bar.
             condition: What to generate; the models so far take none.
+            refine: Rounds in which vertices are moved on to the surface of the decoded field.
 
         Raises:
             ValueError: `count` or `steps` under 1, or a condition.
@@ -72,7 +74,7 @@ class ShapePipeline(Pipeline):
             latents = self.sample_latents(count, steps, seed)
         shapes = []
         for i in tqdm(range(count), desc="shapes", unit="mesh", disable=not progress):
-            shapes.append(self._shape(latents[i], seed + i, resolution, clock))
+            shapes.append(self._shape(latents[i], seed + i, resolution, clock, refine))
         return Generation(shapes, steps, steps, resolution, clock.seconds, latents.cpu())
 
     @torch.no_grad()
@@ -157,10 +159,10 @@ class ShapePipeline(Pipeline):
         """
         return self._shape(latent, seed, resolution, Clock())
 
-    def _shape(self, latent: Tensor, seed: int, resolution: int, clock: Clock) -> Shape:
+    def _shape(self, latent: Tensor, seed: int, resolution: int, clock: Clock, refine: int = 0) -> Shape:
         try:
             with clock.stage("decode and extract"):
-                mesh = extract_mesh(self.field(latent), resolution)
+                mesh = extract_mesh(self.field(latent), resolution, refine=refine)
         except EmptySurface as error:
             return Shape(seed, trimesh.Trimesh(), problem=str(error))
         with clock.stage("report"):
