@@ -2,12 +2,11 @@
 
     python -m benchmarks.extraction
 
-docs/results/extraction.md has what it printed. Every row runs in a process of its own, for its memory. The last table
-is the embedded model's: noise to mesh in one step, with its decoder asked coarse to fine or everywhere.
+The tables of docs/results/extraction.md are what it printed. Every row runs in a process of its own, for its memory. The
+last table is the embedded model's: noise to mesh in one step, with its decoder asked coarse to fine or everywhere.
 """
 
 import resource
-import sys
 import time
 from collections.abc import Callable
 from multiprocessing import get_context
@@ -98,7 +97,6 @@ def main() -> None:
     print("| resolution | method | samples | times fewer | network s | noise to mesh s | GiB |\n" + "| --- " * 7 + "|")
     for resolution, method in ((128, "hierarchical"), (256, "hierarchical"), (512, "hierarchical"), (256, "dense")):
         print(alone(model_row, resolution, method), flush=True)
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Bricks: a field on a fine grid, held only where its surface passes, so that memory grows with the surface's area.
+"""Bricks: a field on a fine grid, held only in the bricks of it that its surface passes.
 
 The grid has `resolution` nodes per axis over [-1, 1]^3, the first with index 0, and a layer outside of it (indices -1
 and `resolution`) that closes what leaves the cube: an outer node has the absolute value of the node it lies next to,
@@ -17,10 +17,13 @@ import trimesh
 from jaxtyping import Bool, Float, Int
 from skimage.measure import marching_cubes
 
-from geomflow.geometry.grid import Field, evaluate_at, node_axis
+from geomflow.geometry.grid import Field, check_memory, evaluate_at
 
 BRICK = 32
 """Cells per edge of a brick, a power of two."""
+
+ASKED = 6
+"""Nodes that could be held instead of one while it is asked for."""
 
 AXES = (1, 2, 3)
 """Axes of x, y and z in arrays of bricks."""
@@ -36,8 +39,8 @@ class Bricks:
     Attributes:
         resolution: Nodes per axis of the whole grid.
         origins: Index (bricks, 3) of each brick's first node.
-        values: Values (bricks, n, n, n) at its nodes, n = `BRICK` + 1: the field's own near the surface, and of the
-            right sign elsewhere.
+        values: Values (bricks, n, n, n) at its nodes, n = `BRICK` + 1: the field's own near the surface, absolute ones
+            in the outer layer, and of the right sign elsewhere.
         low: Smallest value that was asked for.
         high: Largest value that was asked for.
     """
@@ -60,7 +63,8 @@ def surface_bricks(field: Field, resolution: int, slack: float = 1.0) -> Bricks:
     Args:
         field: Signed distance at points (n, 3) of [-1, 1]^3.
         resolution: Nodes per axis.
-        slack: Bound on the field's slope; nothing of the surface is missed if it holds.
+        slack: Bound on the field's slope. If it holds, nothing of the surface is missed; if not, bricks may disagree,
+            and the surface may be open where they meet.
 
     Raises:
         ValueError: The resolution is under 2 or beyond memory, or the field returns another shape or NaN.
@@ -70,31 +74,38 @@ def surface_bricks(field: Field, resolution: int, slack: float = 1.0) -> Bricks:
     kept = np.ones((len(origins), 1, 1, 1), dtype=bool)
     stride = BRICK
     while stride > 1:
-        kept = _octants(values, kept, slack * stride * 2 / (resolution - 1))
+        lids = (values < 0) & nodes.outer(origins, np.arange(0, BRICK + 1, stride))
+        kept = _octants(values, lids, kept, slack * stride * 2 / (resolution - 1))
         stride //= 2
         passed = kept.any(axis=(1, 2, 3))
+        check_memory(resolution, int(passed.sum()) * (BRICK // stride + 1) ** 3)
         origins, kept, values = origins[passed], kept[passed], _halved(values[passed])
-        nodes.check_memory(values.size)
         wanted = _nodes_of(kept)
         wanted[:, ::2, ::2, ::2] = False  # which the levels before have asked for
         values[wanted] = nodes.ask(origins, np.arange(0, BRICK + 1, stride), wanted)
+    values = np.where(nodes.outer(origins, np.arange(BRICK + 1)), np.abs(values), values)
     crossed = (values < 0).any(axis=(1, 2, 3)) & (values >= 0).any(axis=(1, 2, 3))
     return Bricks(resolution, origins[crossed], values[crossed], nodes.low, nodes.high)
 
 
 class _Nodes:
-    """The field at nodes, each asked for once per level."""
+    """The field at nodes of bricks; nodes outside the grid have the value of the nearest one inside."""
 
     def __init__(self, field: Field, resolution: int) -> None:
         self.field, self.resolution = field, resolution
         per_axis = -(-(resolution + 1) // BRICK)
-        self.check_memory(8 * per_axis**3)
+        check_memory(resolution, 8 * ASKED * per_axis**3)
+        self.axis = np.linspace(-1, 1, resolution)
         self.origins = BRICK * np.stack(np.unravel_index(np.arange(per_axis**3), (per_axis,) * 3), axis=1) - 1
         self.low, self.high = np.inf, -np.inf
 
-    def check_memory(self, held: int) -> None:
-        """Refuse to hold more nodes than there is memory for."""
-        self.axis = node_axis(self.resolution, held)
+    def outer(
+        self, origins: Int[np.ndarray, "bricks 3"], offsets: Int[np.ndarray, " n"]
+    ) -> Bool[np.ndarray, "bricks n n n"]:
+        """Return which nodes of bricks are outside the grid."""
+        index = origins[:, :, None] + offsets
+        x, y, z = np.moveaxis((index < 0) | (index >= self.resolution), 1, 0)
+        return x[:, :, None, None] | y[:, None, :, None] | z[:, None, None, :]
 
     def ask(
         self,
@@ -104,24 +115,26 @@ class _Nodes:
     ) -> Float[np.ndarray, "..."]:
         """Return values at the wanted nodes of bricks (count,), or at all of them (bricks, n, n, n)."""
         every = np.broadcast_to(True, (len(origins), *(len(offsets),) * 3)) if wanted is None else wanted
+        check_memory(self.resolution, every.size + ASKED * int(every.sum()))
         brick, *place = np.nonzero(every)
-        index = origins[brick] + np.stack([offsets[i] for i in place], axis=1)
-        inner = index.clip(0, self.resolution - 1)
-        flat, where = np.unique(np.ravel_multi_index(tuple(inner.T), (self.resolution,) * 3), return_inverse=True)
+        index = (origins[brick] + np.stack([offsets[i] for i in place], axis=1)).clip(0, self.resolution - 1)
+        flat, where = np.unique(np.ravel_multi_index(tuple(index.T), (self.resolution,) * 3), return_inverse=True)
         found = evaluate_at(self.field, [self.axis] * 3, flat)
         if len(found):
             self.low, self.high = min(self.low, float(found.min())), max(self.high, float(found.max()))
-        values = found[where]
-        values = np.where((index != inner).any(axis=1), np.abs(values), values)
-        return values.reshape(every.shape) if wanted is None else values
+        return found[where].reshape(every.shape) if wanted is None else found[where]
 
 
 def _octants(
-    values: Float[np.ndarray, "bricks n n n"], kept: Bool[np.ndarray, "bricks m m m"], reach: float
+    values: Float[np.ndarray, "bricks n n n"],
+    lids: Bool[np.ndarray, "bricks n n n"],
+    kept: Bool[np.ndarray, "bricks m m m"],
+    reach: float,
 ) -> Bool[np.ndarray, "bricks m2 m2 m2"]:
     """The octants of kept cells that the surface can pass, for a field that changes by `reach` per edge at most.
 
-    Where signs differ among a cell's corners all of its octants stay, whatever the slope: at lids and across holes.
+    All octants of a cell stay where signs differ among its corners, whatever the slope, as across holes of an open
+    mesh, and where the inside reaches nodes outside of the grid, which is where lids are.
     """
     farness = np.searchsorted(reach * FARTHEST, np.abs(values).ravel(), side="right").astype(np.int8)
     farness, low, high = farness.reshape(values.shape), values, values
@@ -130,7 +143,8 @@ def _octants(
     for axis in AXES:
         farness = np.maximum(farness.take(own, axis), farness.take(other, axis) - 1)
         low, high = np.minimum(*_ends(low, axis)), np.maximum(*_ends(high, axis))
-    return ((farness <= 0) | _doubled((low < 0) & (high >= 0))) & _doubled(kept)
+        lids = np.logical_or(*_ends(lids, axis))
+    return ((farness <= 0) | _doubled((low < 0) & (high >= 0) | lids)) & _doubled(kept)
 
 
 def _ends(values: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:

@@ -37,7 +37,7 @@ def extract_mesh(
             for which `resolution` and `method` mean nothing.
         resolution: Samples per axis.
         method: `hierarchical` asks for and holds samples near the surface only, and gives the surface of `dense` for
-            distances whose slope is at most `SLACK`; `dense` asks for all.
+            distances whose slope is at most `SLACK` (of steeper ones parts may be missing); `dense` asks for all.
         level: Value of the surface.
         refine: Rounds in which vertices are moved on to the surface of a field (`geomflow.geometry.refine`); if any,
             the mesh has the field's normals.
@@ -47,6 +47,8 @@ def extract_mesh(
         ValueError: Unknown method, a grid to be refined, a resolution below 2 or beyond memory, or a field of another
             shape or with NaN.
     """
+    if not np.isfinite(level):
+        raise ValueError(f"level must be a number, given {level}")
     if isinstance(field_or_grid, SdfGrid):
         if refine:
             raise ValueError(f"refine must be 0 for a grid, which has no values between its nodes, given {refine}")
@@ -64,7 +66,7 @@ def _of_field(field: Field, resolution: int, method: Method, level: float) -> tr
 
 
 def _of_grid(grid: SdfGrid, level: float) -> trimesh.Trimesh:
-    values = np.asarray(grid.values, dtype=np.float32) - np.float32(level)
+    values = _less(np.asarray(grid.values), level)
     if np.isnan(values).any():
         raise ValueError("grid must hold numbers, it holds NaN")
     _check_crossing(float(values.min()), float(values.max()), level)
@@ -72,9 +74,14 @@ def _of_grid(grid: SdfGrid, level: float) -> trimesh.Trimesh:
 
 
 def _of_bricks(field: Field, resolution: int, level: float) -> trimesh.Trimesh:
-    bricks = surface_bricks(lambda points: np.asarray(field(points)) - level, resolution, slack=SLACK)
+    bricks = surface_bricks(lambda points: _less(np.asarray(field(points)), level), resolution, slack=SLACK)
     _check_crossing(bricks.low, bricks.high, level)
     return march(replace(bricks, values=_off_nodes(bricks.values, bricks.spacing)))
+
+
+def _less(values: np.ndarray, level: float) -> np.ndarray:
+    """Values less the level, in single precision."""
+    return values.astype(np.float32) - np.float32(level)
 
 
 def _check_crossing(low: float, high: float, level: float) -> None:

@@ -83,7 +83,7 @@ def dense(field: Field, resolution: int) -> SdfGrid:
     Raises:
         ValueError: The resolution is under 2 or beyond memory, or the field returns another shape or NaN.
     """
-    axis = node_axis(resolution, resolution**3)
+    axis = _axis(resolution)
     everywhere = np.ones((resolution,) * 3, dtype=bool)
     return SdfGrid(evaluate(field, [axis] * 3, everywhere).reshape(everywhere.shape))
 
@@ -104,7 +104,7 @@ def narrow_band(field: Field, resolution: int, band: float = 0.0, slack: float =
     Raises:
         ValueError: The resolution is under 2 or beyond memory, or the field returns another shape or NaN.
     """
-    axis = node_axis(resolution, resolution**3)
+    axis = _axis(resolution)
     strides = _strides(resolution)
     nodes = _nodes(resolution, strides[0])
     values = evaluate(field, [axis[nodes]] * 3, np.ones((len(nodes),) * 3, dtype=bool)).reshape((len(nodes),) * 3)
@@ -154,25 +154,29 @@ def _checked(values: Shaped[np.ndarray, "..."], count: int) -> np.ndarray:
     return values.astype(np.float32)
 
 
-def node_axis(resolution: int, held: int) -> Float[np.ndarray, " resolution"]:
-    """Return the coordinates of the nodes along an axis.
+def check_memory(resolution: int, held: int) -> None:
+    """Refuse a grid that is none, or one of which more is to be held than there is memory for.
 
     Args:
         resolution: Samples per axis.
         held: Nodes that are to be in memory at once.
 
     Raises:
-        ValueError: The resolution is under 2, or there is no memory for so many nodes.
+        ValueError: The resolution is no whole number of at least 2, or there is no memory for so many nodes.
     """
-    if resolution < 2:
-        raise ValueError(f"resolution must be at least 2 samples per axis, not {resolution}")
+    if resolution < 2 or resolution != int(resolution):
+        raise ValueError(f"resolution must be at least 2 samples per axis, a whole number, not {resolution}")
     wanted, present = BYTES_PER_NODE * held, _memory()
     if wanted > present / 2:
         raise ValueError(
             f"resolution {resolution} needs about {wanted / 2**30:.1f} GiB, over half of this machine's "
             f"{present / 2**30:.1f} GiB"
         )
-    return np.linspace(-1, 1, resolution)
+
+
+def _axis(resolution: int) -> np.ndarray:
+    check_memory(resolution, resolution**3)
+    return np.linspace(-1, 1, int(resolution))
 
 
 def _memory() -> float:

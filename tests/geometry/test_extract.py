@@ -5,7 +5,7 @@ import pytest
 from scipy.spatial import cKDTree
 
 from geomflow.errors import EmptySurface
-from geomflow.geometry.extract import extract_mesh
+from geomflow.geometry.extract import SLACK, extract_mesh
 from geomflow.geometry.grid import SdfGrid, dense
 from geomflow.geometry.primitives import Box, Difference, Moved, Sphere, Torus, Union
 from geomflow.geometry.solid import solid_report
@@ -76,14 +76,42 @@ def rows(faces: np.ndarray) -> np.ndarray:
     return turned[np.lexsort(turned.T)]
 
 
-@pytest.mark.parametrize(("name", "resolution"), list(zip(FIELDS, [97, 66, 64, 100, 33, 128, 65] * 3, strict=False)))
-def test_hierarchical_equals_dense(name, resolution):
-    one, two = (extract_mesh(FIELDS[name], resolution, method) for method in ("hierarchical", "dense"))
+def check_equal(field, resolution: int, level: float = 0.0) -> None:
+    one, two = (extract_mesh(field, resolution, method, level) for method in ("hierarchical", "dense"))
     assert len(one.vertices) == len(two.vertices)
     off, other = cKDTree(two.vertices).query(one.vertices)
     assert off.max() < 1e-6
     assert len(np.unique(other)) == len(other)
     np.testing.assert_array_equal(rows(other[one.faces]), rows(np.asarray(two.faces)))
+
+
+@pytest.mark.parametrize(("name", "resolution"), list(zip(FIELDS, [97, 66, 64, 100, 33, 128, 65] * 3, strict=False)))
+def test_hierarchical_equals_dense(name, resolution):
+    check_equal(FIELDS[name], resolution)
+
+
+@pytest.mark.parametrize("resolution", [3, 5, 17, 31, 32, 33, 64])
+def test_solids_at_the_border_are_whole(resolution):
+    """Balls about corners, edges and faces of the cube, nearly filling it, and the outside of one."""
+    for centre in ((-1.0, -1.0, -1.0), (1.0, 1.0, -1.0), (-1.0, -1.0, 0.0), (0.0, 1.0, 0.0)):
+        for radius in (0.75, 1.36, 1.5):
+            check_equal(Moved(Sphere(radius), centre), resolution)
+    check_equal(lambda points: -Sphere(0.7)(points) if resolution > 3 else points[:, 0] - 0.1, resolution)
+
+
+@pytest.mark.parametrize("normal", [(1, 1, 1), (1, -1, 0), (0, 0, 1), (1, 2, 3)])
+def test_as_steep_as_allowed_nothing_is_lost(normal):
+    """Planes of the greatest slope at many places between nodes, and balls in the middle of wider cells."""
+    direction = np.array(normal) / np.linalg.norm(normal)
+    for shift in np.linspace(-0.4, 0.4, 12):
+        check_equal(lambda points, shift=shift: SLACK * (points @ direction - shift), 33)
+    for centre in np.random.default_rng(0).integers(0, 8, (4, 3)) / 4 - 1 + 3 / 32:  # nodes 3, 11, 19 ... of 65
+        check_equal(lambda points, at=centre: SLACK * (np.linalg.norm(points - at, axis=1) - 0.04), 65)
+
+
+def test_levels_are_taken_off_alike_in_any_precision():
+    for level in (0.1, -0.2):
+        check_equal(lambda points: np.abs(points).max(axis=1) - 0.5, 21, level)
 
 
 def test_thin_walls_stay_whole_and_closed():
@@ -139,12 +167,16 @@ def test_a_level_moves_the_surface():
     )
 
 
-def test_bad_input_is_named():
+def test_bad_input_is_named(unchecked_shapes):
     with pytest.raises(EmptySurface, match=r"no surface at level 0.0: the values range from 0.\d+ to"):
         extract_mesh(lambda points: np.linalg.norm(points, axis=1) + 0.5, 32)
     with pytest.raises(EmptySurface, match="all values are below it"):
         extract_mesh(lambda points: np.full(len(points), -1.0), 32)
     with pytest.raises(ValueError, match=r"resolution 100000 needs about \d+"):
         extract_mesh(Sphere(), 100_000)
+    with pytest.raises(ValueError, match=r"a whole number, not 2\.5"):
+        extract_mesh(Sphere(), 2.5)
+    with pytest.raises(ValueError, match="level must be a number, given nan"):
+        extract_mesh(Sphere(), 32, level=np.nan)
     with pytest.raises(ValueError, match="holds NaN"):
         extract_mesh(SdfGrid(np.full((4, 4, 4), np.nan, dtype=np.float32)))
