@@ -2,8 +2,8 @@
 
     python -m benchmarks.extraction
 
-The tables of docs/results/extraction.md are what it printed. Every row runs in a process of its own, for its memory. The
-last table is the embedded model's: noise to mesh in one step, with its decoder asked coarse to fine or everywhere.
+The tables of docs/results/extraction.md are what it printed. Every row runs in a process of its own, for its memory.
+The last table is the embedded model's: noise to mesh in one step, its decoder asked coarse to fine or everywhere.
 """
 
 import resource
