@@ -17,7 +17,7 @@ import trimesh
 from jaxtyping import Bool, Float, Int
 from skimage.measure import marching_cubes
 
-from geomflow.geometry.grid import Field, check_memory, evaluate_at
+from geomflow.geometry.grid import Field, check_memory, ends_of_cells, evaluate_at
 
 BRICK = 32
 """Cells per edge of a brick, a power of two."""
@@ -70,20 +70,21 @@ def surface_bricks(field: Field, resolution: int, slack: float = 1.0) -> Bricks:
         ValueError: The resolution is under 2 or beyond memory, or the field returns another shape or NaN.
     """
     nodes = _Nodes(field, resolution)
-    origins, values = nodes.origins, nodes.ask(nodes.origins, np.array([0, BRICK]))
+    origins, offsets, stride = nodes.origins, np.array([0, BRICK]), BRICK
     kept = np.ones((len(origins), 1, 1, 1), dtype=bool)
-    stride = BRICK
+    corners = _nodes_of(kept)
+    values = nodes.ask(origins, offsets, corners).reshape(corners.shape)
     while stride > 1:
-        lids = (values < 0) & nodes.outer(origins, np.arange(0, BRICK + 1, stride))
+        lids = (values < 0) & nodes.outer(origins, offsets)
         kept = _octants(values, lids, kept, slack * stride * 2 / (resolution - 1))
         stride //= 2
-        passed = kept.any(axis=(1, 2, 3))
-        check_memory(resolution, int(passed.sum()) * (BRICK // stride + 1) ** 3)
+        offsets, passed = np.arange(0, BRICK + 1, stride), kept.any(axis=(1, 2, 3))
+        check_memory(resolution, int(passed.sum()) * len(offsets) ** 3)
         origins, kept, values = origins[passed], kept[passed], _halved(values[passed])
         wanted = _nodes_of(kept)
         wanted[:, ::2, ::2, ::2] = False  # which the levels before have asked for
-        values[wanted] = nodes.ask(origins, np.arange(0, BRICK + 1, stride), wanted)
-    values = np.where(nodes.outer(origins, np.arange(BRICK + 1)), np.abs(values), values)
+        values[wanted] = nodes.ask(origins, offsets, wanted)
+    values = np.where(nodes.outer(origins, offsets), np.abs(values), values)
     crossed = (values < 0).any(axis=(1, 2, 3)) & (values >= 0).any(axis=(1, 2, 3))
     return Bricks(resolution, origins[crossed], values[crossed], nodes.low, nodes.high)
 
@@ -111,18 +112,17 @@ class _Nodes:
         self,
         origins: Int[np.ndarray, "bricks 3"],
         offsets: Int[np.ndarray, " n"],
-        wanted: Bool[np.ndarray, "bricks n n n"] | None = None,
-    ) -> Float[np.ndarray, "..."]:
-        """Return values at the wanted nodes of bricks (count,), or at all of them (bricks, n, n, n)."""
-        every = np.broadcast_to(True, (len(origins), *(len(offsets),) * 3)) if wanted is None else wanted
-        check_memory(self.resolution, every.size + ASKED * int(every.sum()))
-        brick, *place = np.nonzero(every)
+        wanted: Bool[np.ndarray, "bricks n n n"],
+    ) -> Float[np.ndarray, " wanted"]:
+        """Return values at the wanted nodes of bricks."""
+        check_memory(self.resolution, wanted.size + ASKED * int(wanted.sum()))
+        brick, *place = np.nonzero(wanted)
         index = (origins[brick] + np.stack([offsets[i] for i in place], axis=1)).clip(0, self.resolution - 1)
         flat, where = np.unique(np.ravel_multi_index(tuple(index.T), (self.resolution,) * 3), return_inverse=True)
         found = evaluate_at(self.field, [self.axis] * 3, flat)
         if len(found):
             self.low, self.high = min(self.low, float(found.min())), max(self.high, float(found.max()))
-        return found[where].reshape(every.shape) if wanted is None else found[where]
+        return found[where]
 
 
 def _octants(
@@ -142,15 +142,9 @@ def _octants(
     own, other = (at + 1) // 2, at // 2 + 1 - at % 2
     for axis in AXES:
         farness = np.maximum(farness.take(own, axis), farness.take(other, axis) - 1)
-        low, high = np.minimum(*_ends(low, axis)), np.maximum(*_ends(high, axis))
-        lids = np.logical_or(*_ends(lids, axis))
+        low, high = np.minimum(*ends_of_cells(low, axis)), np.maximum(*ends_of_cells(high, axis))
+        lids = np.logical_or(*ends_of_cells(lids, axis))
     return ((farness <= 0) | _doubled((low < 0) & (high >= 0) | lids)) & _doubled(kept)
-
-
-def _ends(values: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
-    """Values at the lower and at the upper end of every cell along an axis."""
-    count = values.shape[axis]
-    return values.take(range(count - 1), axis), values.take(range(1, count), axis)
 
 
 def _doubled(cells: np.ndarray) -> np.ndarray:

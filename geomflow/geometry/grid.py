@@ -202,14 +202,14 @@ def _near(values: np.ndarray, reach: float) -> np.ndarray:
     """
     closest, low, high = np.abs(values), values, values
     for axis in range(3):
-        closest = np.minimum(*_neighbours(closest, axis))
-        low = np.minimum(*_neighbours(low, axis))
-        high = np.maximum(*_neighbours(high, axis))
+        closest = np.minimum(*ends_of_cells(closest, axis))
+        low = np.minimum(*ends_of_cells(low, axis))
+        high = np.maximum(*ends_of_cells(high, axis))
     return (closest <= reach) | ((low < 0) & (high >= 0))
 
 
-def _neighbours(values: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
-    """Values at the lower and at the upper end of every cell along an axis."""
+def ends_of_cells(values: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the values at the lower and at the upper end of every cell along an axis."""
     count = values.shape[axis]
     return values.take(range(count - 1), axis), values.take(range(1, count), axis)
 
