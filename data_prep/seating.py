@@ -30,13 +30,17 @@ def find(root: Path) -> Found:
     Raises:
         RecordError: The data folder lacks a collection's manifest.
     """
+    return Found(told_apart([item for item in usable(root) if item.class_name in CLASSES]))
+
+
+def usable(root: Path) -> list[Item]:
+    """Return the shapes of both collections whose terms are known and allow what their split is for.
+
+    Raises:
+        RecordError: The data folder lacks a collection's manifest.
+    """
     every = [*read(root / "shapes_procedural", **PROCEDURAL), *read(root / "shapes")]
-    return Found(told_apart([item for item in every if item.class_name in CLASSES and _may_be_used(item)]))
-
-
-def _may_be_used(item: Item) -> bool:
-    """Whether the terms are known and allow what the split is for."""
-    return item.license in FREE or (item.license in CREDITED and item.split == "test")
+    return [item for item in every if item.license in FREE or (item.license in CREDITED and item.split == "test")]
 
 
 RECIPE = Recipe("seating", __doc__ or "", TERMS, find)

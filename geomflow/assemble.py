@@ -82,7 +82,8 @@ def training(config: RunConfig, data: str | Path, device: str = "cpu") -> Traini
 def _autoencoder_training(config: RunConfig, data: str | Path, device: str) -> Training:
     model = ShapeModel(config).to(device)
     dataset = _dataset(config, folder=str(data), **_wanted_views(model.autoencoder))
-    loss = ReconstructionLoss(model.autoencoder)
+    shelves.check_options(partial(ReconstructionLoss, model.autoencoder), config.reconstruction, "[reconstruction]")
+    loss = ReconstructionLoss(model.autoencoder, **config.reconstruction)
     return Training(config, model, loss, model.autoencoder, dataset, {"shapes": len(dataset)})
 
 
@@ -189,9 +190,9 @@ def _objective(item: Item, student: Model, device: str) -> Objective:
     return build("objectives", replace(item, options={**item.options, "teacher": teacher.flow_map}))
 
 
-def _wanted_views(encoder: Any) -> dict[str, int]:
-    """Options that a dataset needs for an encoder that does not read the grid, which every dataset has."""
-    return {"surface": encoder.points} if encoder.reads == "surface" else {}
+def _wanted_views(encoder: Any) -> dict[str, Any]:
+    """Options that a dataset needs for an encoder that does not read grids."""
+    return {"surface": encoder.points, "grid": False} if encoder.reads == "surface" else {}
 
 
 def _dataset(config: RunConfig, **given: object) -> Any:

@@ -48,6 +48,7 @@ SETTINGS = (
     "pretrained_encoder",
     "dataset",
     "encoder",
+    "reconstruction",
     "network",
     "formulation",
     "objective",

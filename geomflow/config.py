@@ -78,6 +78,7 @@ class RunConfig:
         task: `autoencoder` (shape to latent and back), `flow_map` (noise to latent) or `points` (noise to points of one
             shape).
         dataset: What is trained on.
+        reconstruction: Options of an autoencoder's loss.
         encoder: The autoencoder; for a flow map, the one that `pretrained_encoder` was made with.
         pretrained_encoder: Checkpoint folder of a trained autoencoder, wanted by the task `flow_map`.
         network: Two-time network of a flow map.
@@ -93,8 +94,9 @@ class RunConfig:
     task: Task
     dataset: Item
     encoder: Item = Item("grid_autoencoder")
+    reconstruction: dict[str, Any] = field(default_factory=dict)
     pretrained_encoder: str = ""
-    network: Item = Item("grid_transformer")
+    network: Item = Item("diffusion_transformer")
     formulation: Item = Item("edm")
     objective: Item = Item("semigroup")
     noise: Item = Item("gaussian")
@@ -121,7 +123,7 @@ def from_dict(tables: Mapping[str, Any]) -> RunConfig:
     if "dataset" not in tables:
         raise ConfigError("the run has no [dataset] table with a name")
     values: dict[str, Any] = {key: _item(key, value) if key in _ITEMS else value for key, value in tables.items()}
-    for name in ("channels", "times", "weight", "optimization"):
+    for name in ("channels", "reconstruction", "times", "weight", "optimization"):
         if not isinstance(values.get(name, {}), Mapping):
             raise ConfigError(f"[{name}] must be a table of settings, given {values[name]!r}")
     if not isinstance(values.get("pretrained_encoder", ""), str):

@@ -52,7 +52,7 @@ class Muon(Optimizer):
     The factor gives an update the root-mean-square of Adam's, so that both share a learning rate (arXiv 2502.16982).
 
     Args:
-        weights: Matrices.
+        weights: Matrices, or kernels of convolutions, which are matrices from all they read to what they write.
         lr: Learning rate.
         momentum: Share of the past in the (Nesterov) momentum.
         weight_decay: Decoupled decay.
@@ -72,10 +72,11 @@ class Muon(Optimizer):
                 if weight.grad is not None:
                     by_shape[weight.shape].append(weight)
             for shape, weights in by_shape.items():
-                moves = orthogonal(torch.stack([self._momentum(weight, group["momentum"]) for weight in weights]))
-                size = 0.2 * max(shape) ** 0.5
-                for weight, move in zip(weights, moves, strict=True):
-                    weight.mul_(1 - group["lr"] * group["weight_decay"]).sub_(move, alpha=group["lr"] * size)
+                matrices = torch.stack([self._momentum(weight, group["momentum"]) for weight in weights]).flatten(2)
+                size = 0.2 * max(matrices.shape[1:]) ** 0.5
+                for weight, move in zip(weights, orthogonal(matrices), strict=True):
+                    weight.mul_(1 - group["lr"] * group["weight_decay"])
+                    weight.sub_(move.view(shape), alpha=group["lr"] * size)
 
     def _momentum(self, weight: nn.Parameter, share: float) -> Tensor:
         """Nesterov's look-ahead of the running mean of gradients."""

@@ -37,7 +37,7 @@ def autoencoder_run(data, tmp_path_factory) -> Path:
 
 
 def flow_config(encoder: Path) -> RunConfig:
-    network = Item("grid_transformer", {"width": 32, "depth": 1, "heads": 2})
+    network = Item("diffusion_transformer", {"width": 32, "depth": 1, "heads": 2})
     return RunConfig(
         task="flow_map",
         dataset=Item("latents"),

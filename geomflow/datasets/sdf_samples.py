@@ -8,18 +8,21 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from geomflow.datasets._records import REFLECTION, load_surface, load_with_grid
-from geomflow.errors import RecordError
+from geomflow.errors import ConfigError, RecordError
 from geomflow.prep.manifest import record_files
-from geomflow.records import ShapeRecord
+from geomflow.records import ShapeRecord, load_record
 
 NEEDED = ("near_points", "near_sdf", "near_confidence", "vol_points", "vol_sdf", "vol_confidence")
+
+RESOLUTION = 64
+"""Samples per axis of the grid whose voxels shifts are counted in, if shapes have none of their own."""
 
 
 class SdfSamples:
     """All shapes of a split: grids (shapes, x, y, z) and sample pools (shapes, pool, 5) of point, distance, confidence.
 
     Args:
-        grids: Signed distance grids in half precision.
+        grids: Signed distance grids in half precision, None if nobody reads them.
         near: Pool of samples near the surface.
         volume: Pool of samples in the cube.
         points: Samples per shape and batch, two thirds near the surface.
@@ -27,11 +30,12 @@ class SdfSamples:
         shift: Most voxels by which a shape is moved along each axis; what leaves the cube is cut off.
         surfaces: Pool of surface points with normals, None if nobody reads them; they may leave the cube.
         surface: Surface points per shape and batch.
+        smallest: Shapes are scaled by a random factor between this and 1, which a grid cannot be.
     """
 
     def __init__(
         self,
-        grids: Float[Tensor, "shapes x y z"],
+        grids: Float[Tensor, "shapes x y z"] | None,
         near: Float[Tensor, "shapes near 5"],
         volume: Float[Tensor, "shapes vol 5"],
         points: int,
@@ -39,18 +43,22 @@ class SdfSamples:
         shift: int,
         surfaces: Float[Tensor, "shapes n 6"] | None = None,
         surface: int = 0,
+        smallest: float = 1.0,
     ) -> None:
+        if smallest < 1 and grids is not None:
+            raise ConfigError("dataset.smallest must be 1 for an encoder that reads grids, which cannot be scaled")
+        self.smallest = smallest
         self.grids, self.near, self.volume, self.surfaces = grids, near, volume, surfaces
         self.points, self.mirror, self.shift, self.surface = points, mirror, shift, surface
 
     def __len__(self) -> int:
         """Return the number of shapes."""
-        return len(self.grids)
+        return len(self.near)
 
     def batch(self, indices: Int[Tensor, " batch"], generator: torch.Generator) -> dict[str, Tensor]:
-        """Return `grid` (batch, x, y, z), `points` (batch, n, 3), `sdf` and `confidence` (batch, n).
+        """Return `points` (batch, n, 3), `sdf` and `confidence` (batch, n), and what the encoder reads.
 
-        If surface points are wanted there is also `surface` (batch, m, 6), moved as the grid is.
+        That is `grid` (batch, x, y, z) or `surface` (batch, m, 6), moved as the samples are.
         """
         volume = self.points // 3
         samples = torch.cat(
@@ -60,10 +68,14 @@ class SdfSamples:
             ],
             dim=1,
         ).float()
-        grid = self.grids[indices].float()
+        grid = torch.zeros(len(indices), 1, 1, 1) if self.grids is None else self.grids[indices].float()
         surface = torch.zeros(len(indices), 0, 6)
         if self.surfaces is not None:
             surface = _subset(self.surfaces, indices, self.surface, generator)
+        if self.smallest < 1:
+            factor = 1 - (1 - self.smallest) * torch.rand(len(indices), 1, 1, generator=generator)
+            samples[..., :4] *= factor
+            surface[..., :3] *= factor
         if self.mirror:
             flip = torch.rand(len(indices), generator=generator) < 0.5
             grid[flip] = grid[flip].flip(1)
@@ -72,12 +84,15 @@ class SdfSamples:
         if self.shift:
             offset = torch.randint(-self.shift, self.shift + 1, (len(indices), 3), generator=generator)
             grid = torch.stack([_moved(one, by.tolist()) for one, by in zip(grid, offset, strict=True)])
-            moved = offset[:, None] * (2 / (grid.shape[1] - 1))
+            voxels = RESOLUTION if self.grids is None else grid.shape[1]
+            moved = offset[:, None] * (2 / (voxels - 1))
             samples[..., :3] += moved
             surface[..., :3] += moved
             samples[..., 4] *= (samples[..., :3].abs() <= 1).all(-1)
-        batch = {"grid": grid, "points": samples[..., :3], "sdf": samples[..., 3], "confidence": samples[..., 4]}
-        return batch if self.surfaces is None else {**batch, "surface": surface}
+        batch = {"points": samples[..., :3], "sdf": samples[..., 3], "confidence": samples[..., 4]}
+        views = {"grid": self.grids, "surface": self.surfaces}
+        read = {"grid": grid, "surface": surface}
+        return {**{name: read[name] for name, view in views.items() if view is not None}, **batch}
 
 
 def make(
@@ -88,6 +103,8 @@ def make(
     mirror: bool = True,
     shift: int = 4,
     surface: int = 0,
+    grid: bool = True,
+    smallest: float = 1.0,
 ) -> SdfSamples:
     """Return the SDF samples of a dataset folder made by `geomflow prep`.
 
@@ -99,19 +116,19 @@ def make(
         mirror: Whether shapes are reflected in x half of the time.
         shift: Most voxels by which a shape is moved along each axis.
         surface: Surface points with normals per shape and batch, for encoders that read them.
+        grid: Whether the encoder reads grids.
+        smallest: Shapes are scaled by a random factor between this and 1.
 
     Raises:
-        RecordError: No such dataset or split, or records without a grid.
+        RecordError: No such dataset or split, or records without a grid that is wanted.
+        ConfigError: Grids are wanted, and to be scaled.
     """
     files = record_files(folder, split)
-    loaded = [_arrays(file, pool) for file in files]
-    grids, near, volume = (torch.from_numpy(np.stack(arrays)) for arrays in zip(*loaded, strict=True))
-    return SdfSamples(grids, near, volume, points, mirror, shift, _surfaces(files, pool) if surface else None, surface)
-
-
-def _arrays(file: Path, pool: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    grid, record = load_with_grid(file, NEEDED)
-    return grid, _pool(record, "near", pool), _pool(record, "vol", pool)
+    records = [load_record(file, NEEDED) for file in files]
+    near, volume = (torch.from_numpy(np.stack([_pool(one, kind, pool) for one in records])) for kind in ("near", "vol"))
+    grids = torch.from_numpy(np.stack([load_with_grid(file)[0] for file in files])) if grid else None
+    surfaces = _surfaces(files, pool) if surface else None
+    return SdfSamples(grids, near, volume, points, mirror, shift, surfaces, surface, smallest)
 
 
 def _surfaces(files: list[Path], pool: int) -> Tensor:

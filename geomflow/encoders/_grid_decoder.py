@@ -1,4 +1,4 @@
-"""What autoencoders with a grid of latents share: the Gaussian over it, and the way from it back to a distance field.
+"""What autoencoders with a grid of latents share: the way from it back to a distance field.
 
 Decoder: from the latent grid by transposed convolutions with residual blocks between up to a grid of features of half
 the resolution; a point's features are interpolated trilinearly, joined by periodic waves of its place in the cell, and
@@ -7,41 +7,19 @@ per point, so resolution is a choice of whoever extracts the surface.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from geomflow.encoders._blocks import Upsample, blocks, standard_normal, waves
+from geomflow.encoders._blocks import ResidualBlock, Upsample, blocks, waves
 
 LOCAL_PERIODS = (1.0, 2.0)
 """Periods, in feature cells, of the waves that tell the head where in its cell a point lies."""
 
 CELL = 16
 """Samples of the full resolution, per axis, that one latent cell stands for."""
-
-
-class Posterior(NamedTuple):
-    """Gaussian over a shape's latent grid: mean and log-variance (batch, channels, cells, cells, cells)."""
-
-    mean: Float[Tensor, "batch c x y z"]
-    log_variance: Float[Tensor, "batch c x y z"]
-
-    def sample(self, generator: torch.Generator | None = None) -> Float[Tensor, "batch c x y z"]:
-        """Return one draw per shape."""
-        return self.mean + standard_normal(self.mean, generator) * (0.5 * self.log_variance).exp()
-
-    def divergence(self) -> Float[Tensor, ""]:
-        """Return the Kullback-Leibler divergence from the standard normal, in nats per latent number."""
-        return 0.5 * (self.mean.square() + self.log_variance.exp() - 1 - self.log_variance).mean()
-
-
-def posterior_of(moments: Float[Tensor, "batch c2 x y z"]) -> Posterior:
-    """Return the Gaussian whose mean is the first half of the channels, and whose log-variance the second, cut off."""
-    mean, log_variance = moments.float().chunk(2, dim=1)
-    return Posterior(mean, log_variance.clamp(-12, 4))
 
 
 def check_grid(resolution: int, widths: Sequence[int]) -> None:
@@ -93,6 +71,11 @@ class GridDecoder(nn.Module):
         """Shape (channels, cells, cells, cells) of one latent."""
         cells = self.resolution // CELL
         return (self.latent_channels, cells, cells, cells)
+
+    def hidden_weights(self) -> list[nn.Parameter]:
+        """Return the kernels of the residual blocks' convolutions."""
+        inner = [block for block in self.modules() if isinstance(block, ResidualBlock)]
+        return [layer.weight for block in inner for layer in (block.first, block.second)]  # pyright: ignore
 
     def decode(self, latent: Float[Tensor, "batch c x y z"]) -> Float[Tensor, "batch f x2 y2 z2"]:
         """Return the grid of features that `sdf` interpolates."""

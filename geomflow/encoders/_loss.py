@@ -1,26 +1,46 @@
 """The loss of an autoencoder of signed distance fields, for any encoder of the shelf."""
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from geomflow.errors import ConfigError
 
+ASKED = 512
+"""Points per shape at which surface and gradient are looked at."""
+
+STEP = 0.05
+"""Step of the differences that make a gradient, in units of the band."""
+
 
 class ReconstructionLoss(nn.Module):
-    """Mean absolute error of the truncated distance, in units of the band, plus the latent's divergence.
+    """Mean absolute error of the truncated distance, in units of the band, and what is to be small beside it.
 
     Samples whose sign is doubtful (confidence under a half) do not count.
 
     Args:
         autoencoder: An encoder and decoder in one module.
-        divergence_weight: Nats per latent number are multiplied by this.
+        divergence_weight: Factor on the nats per latent number.
+        surface_weight: Factor on the mean absolute value at the encoder's own surface points, in units of the band.
+        eikonal_weight: Factor on the mean squared deviation of the gradient's length from 1, close to the surface.
+        fewest_tokens: If not 0, latents are cut to a random number of tokens in every step, at least this many, so that
+            the decoder learns to do with fewer.
     """
 
-    def __init__(self, autoencoder: nn.Module, divergence_weight: float = 1e-3) -> None:
+    def __init__(
+        self,
+        autoencoder: nn.Module,
+        divergence_weight: float = 1e-3,
+        surface_weight: float = 0.0,
+        eikonal_weight: float = 0.0,
+        fewest_tokens: int = 0,
+    ) -> None:
         super().__init__()
-        self.autoencoder = autoencoder
-        self.divergence_weight = divergence_weight
+        self.autoencoder: Any = autoencoder
+        self.divergence_weight, self.surface_weight = divergence_weight, surface_weight
+        self.eikonal_weight, self.fewest_tokens = eikonal_weight, fewest_tokens
 
     def forward(
         self, batch: dict[str, Tensor], progress: float, generator: torch.Generator
@@ -30,16 +50,48 @@ class ReconstructionLoss(nn.Module):
         Raises:
             ConfigError: The batch does not hold what the encoder reads.
         """
-        model = self.autoencoder
-        posterior = model.encode(_reading(batch, str(model.reads)))  # pyright: ignore[reportCallIssue]
-        features = model.decode(posterior.sample(generator))  # pyright: ignore[reportCallIssue]
-        predicted = model.sdf(features, batch["points"])  # pyright: ignore[reportCallIssue]
-        sure = (batch["confidence"] >= 0.5).float()
-        wanted = batch["sdf"].clamp(-model.band, model.band)  # pyright: ignore
-        error = ((predicted - wanted).abs() * sure).sum() / (sure.sum().clamp(min=1) * model.band)  # pyright: ignore
-        divergence = posterior.divergence()
-        logs = {"error": float(error.detach()), "divergence": float(divergence.detach())}
-        return error + self.divergence_weight * divergence, logs
+        posterior = self.autoencoder.encode(_reading(batch, str(self.autoencoder.reads)))
+        features = self.autoencoder.decode(self._shortened(posterior.sample(generator), generator))
+        predicted = self.autoencoder.sdf(features, batch["points"]) / self.autoencoder.band
+        parts = {"error": (1.0, _error(predicted, batch, self.autoencoder.band))}
+        parts["divergence"] = self.divergence_weight, posterior.divergence()
+        if self.surface_weight:
+            parts["surface"] = self.surface_weight, self._surface(features, batch)
+        if self.eikonal_weight:
+            parts["eikonal"] = self.eikonal_weight, self._eikonal(features, batch)
+        loss = torch.stack([weight * part for weight, part in parts.values()]).sum()
+        return loss, {name: float(part.detach()) for name, (_, part) in parts.items()}
+
+    def _shortened(self, latent: Tensor, generator: torch.Generator) -> Tensor:
+        """The first of the latents' tokens, a random number of them."""
+        if not self.fewest_tokens:
+            return latent
+        count = torch.randint(self.fewest_tokens, latent.shape[-1] + 1, (), generator=generator)
+        return latent[..., : int(count)]
+
+    def _surface(self, features: Tensor, batch: dict[str, Tensor]) -> Float[Tensor, ""]:
+        """How far from zero the field is where it should be."""
+        points = _reading(batch, "surface")[:, :ASKED, :3]
+        return self.autoencoder.sdf(features, points).abs().mean() / self.autoencoder.band
+
+    def _eikonal(self, features: Tensor, batch: dict[str, Tensor]) -> Float[Tensor, ""]:
+        """Squared deviation of the gradient's length, by central differences, from 1 (Gropp et al., arXiv 2002.10099).
+
+        Only points within half the band count, as distances are cut off further out.
+        """
+        step = STEP * self.autoencoder.band * torch.eye(3, device=batch["points"].device)
+        points, near = batch["points"][:, :ASKED], batch["sdf"][:, :ASKED].abs() < self.autoencoder.band / 2
+        ends = [(points[:, None] + sign * step[None, :, None]).flatten(1, 2) for sign in (1, -1)]
+        ahead, behind = (self.autoencoder.sdf(features, end).unflatten(1, (3, -1)) for end in ends)
+        slope = (ahead - behind).norm(dim=1) / (2 * STEP * self.autoencoder.band)
+        return ((slope - 1).square() * near).sum() / near.sum().clamp(min=1)
+
+
+def _error(predicted: Tensor, batch: dict[str, Tensor], band: float) -> Float[Tensor, ""]:
+    """Mean absolute error of truncated distances, in units of the band, of samples that are sure."""
+    sure = (batch["confidence"] >= 0.5).float()
+    wanted = (batch["sdf"] / band).clamp(-1, 1)
+    return ((predicted - wanted).abs() * sure).sum() / sure.sum().clamp(min=1)
 
 
 def _reading(batch: dict[str, Tensor], name: str) -> Tensor:

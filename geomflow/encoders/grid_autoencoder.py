@@ -11,7 +11,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from geomflow.encoders._blocks import blocks, downsample
-from geomflow.encoders._grid_decoder import GridDecoder, Posterior, check_grid, posterior_of
+from geomflow.encoders._grid_decoder import GridDecoder, check_grid
+from geomflow.encoders._posterior import Posterior, posterior_of
 
 
 class GridAutoencoder(GridDecoder):

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from geomflow.encoders._attention import QueryBlock
 from geomflow.encoders._blocks import waves
-from geomflow.encoders._grid_decoder import CELL, GridDecoder, Posterior, check_grid, posterior_of
+from geomflow.encoders._grid_decoder import CELL, GridDecoder, check_grid
+from geomflow.encoders._posterior import Posterior, posterior_of
 from geomflow.encoders._set_abstraction import SetAbstraction, by_place, spread_centers
 
 WAVELENGTHS = (2.0, 1.0, 1 / 2, 1 / 4, 1 / 8)

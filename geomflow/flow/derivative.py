@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from geomflow.flow.flow_map import FlowMap
 from geomflow.flow.formulation import per_sample
@@ -74,18 +75,20 @@ def along_arrival(
 
 
 def _jvp(function: Any, primals: tuple[Tensor, ...], tangents: tuple[Tensor, ...]) -> tuple[Field, Field]:
-    """Value and directional derivative, in full precision: low precision ruins the derivative, not the value."""
+    """Value and directional derivative, in full precision: low precision ruins the derivative, not the value.
+
+    Fused attention has no forward-mode derivative, so torch is asked for the kernel that has one.
+    """
     try:
-        with torch.autocast(primals[0].device.type, enabled=False):
+        with torch.autocast(primals[0].device.type, enabled=False), sdpa_kernel(SDPBackend.MATH):
             found = torch.func.jvp(function, tuple(primal.contiguous() for primal in primals), tangents)
     except (NotImplementedError, RuntimeError) as error:
         if not _is_forward_mode_gap(error):
             raise
         raise ValueError(
             "the network uses an operation without forward-mode derivative, which derivative='jvp' needs: "
-            f"{str(error).splitlines()[0]} -- for fused attention, call the network within "
-            "torch.nn.attention.sdpa_kernel(SDPBackend.MATH) or write softmax(q k^T) v out; for any network, "
-            "choose derivative='difference', or the objective 'semigroup', which needs no derivative"
+            f"{str(error).splitlines()[0]} -- choose derivative='difference', or the objective 'semigroup', which "
+            "needs no derivative"
         ) from error
     return found[0], found[1]
 

@@ -1,12 +1,14 @@
-"""Layers shared by the networks: time embedding, attention and feed-forward blocks that forward-mode derivatives pass.
+"""Layers shared by the networks: time embedding, attention and feed-forward blocks.
 
-Attention is written out (softmax of products): `torch.func.jvp` fails through the fused kernels.
+Attention is torch's own, fused where that is fast; derivatives in forward mode ask it for the kernel that has them (see
+`geomflow.flow.derivative`).
 """
 
 import math
 
 import torch
-from jaxtyping import Float
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 
@@ -55,8 +57,33 @@ class Attention(nn.Module):
     def forward(self, x: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch tokens width"]:
         """Return every token's mixture of all tokens' values."""
         q, k, v = (part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in self.qkv(x).chunk(3, dim=2))
-        scores = self.norm_q(q) @ self.norm_k(k).transpose(2, 3) / math.sqrt(q.shape[-1])
-        return self.out((scores.softmax(dim=-1) @ v).transpose(1, 2).flatten(2))
+        mixed = F.scaled_dot_product_attention(self.norm_q(q), self.norm_k(k), v)
+        return self.out(mixed.transpose(1, 2).flatten(2))
+
+
+class CrossAttention(nn.Module):
+    """Multi-head attention of tokens to a condition's tokens, with normalised queries and keys."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.RMSNorm(width)
+        self.query, self.key_value = nn.Linear(width, width, bias=False), nn.Linear(width, 2 * width, bias=False)
+        self.out = nn.Linear(width, width)
+        self.norm_q, self.norm_k = nn.RMSNorm(width // heads), nn.RMSNorm(width // heads)
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch tokens width"],
+        seen: Float[Tensor, "batch seen width"],
+        present: Bool[Tensor, "batch seen"],
+    ) -> Float[Tensor, "batch tokens width"]:
+        """Return every token's mixture of the values of what is seen, as far as it is present."""
+        parts = (self.query(self.norm(x)), *self.key_value(seen).chunk(2, dim=2))
+        q, k, v = (part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in parts)
+        mask = present[:, None, None]
+        mixed = F.scaled_dot_product_attention(self.norm_q(q), self.norm_k(k), v, attn_mask=mask)
+        return self.out(mixed.transpose(1, 2).flatten(2))
 
 
 class ConditionedBlock(nn.Module):

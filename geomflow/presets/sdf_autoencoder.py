@@ -9,5 +9,5 @@ def make() -> RunConfig:
         task="autoencoder",
         dataset=Item("sdf_samples"),
         encoder=Item("grid_autoencoder"),
-        optimization=Optimization(steps=2800, batch_size=8, learning_rate=1e-3, ema=0.998, precision="bfloat16"),
+        optimization=Optimization(steps=1600, batch_size=8, optimizer="muon", learning_rate=3e-3, ema=0.998),
     )

@@ -8,7 +8,7 @@ def make() -> RunConfig:
     return RunConfig(
         task="flow_map",
         dataset=Item("latents"),
-        network=Item("grid_transformer"),
+        network=Item("diffusion_transformer"),
         formulation=Item("edm", {"sigma_data": 1.0}),
         objective=Item("semigroup"),
         times={"log_mean": -0.5},

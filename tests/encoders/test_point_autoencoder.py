@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from geomflow import checkpoint, shelves
 from geomflow.config import Item, Optimization, RunConfig
 from geomflow.datasets.sdf_samples import SdfSamples
-from geomflow.encoders._grid_decoder import Posterior
+from geomflow.encoders._posterior import Posterior
 from geomflow.errors import ConfigError
 from geomflow.geometry.distance import SignedDistanceField
 from geomflow.geometry.primitives import Box
@@ -233,7 +233,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(data, tmp_path):
 
 
 def test_a_dataset_that_gives_no_surface_is_named(data, tmp_path):
-    with pytest.raises(ConfigError, match="the encoder reads 'surface', and the dataset's batches hold only grid"):
+    with pytest.raises(ConfigError, match="the encoder reads 'surface', and the dataset's batches hold only points"):
         train(shrunk(surface=0), data, tmp_path / "run", progress=False)
 
 

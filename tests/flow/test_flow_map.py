@@ -302,10 +302,10 @@ def test_integrate_converges_to_the_jump(name: str) -> None:
         flow_map.integrate(x, batch.t, batch.r, 0)
 
 
-@pytest.mark.parametrize("network", ["perceptron", "grid_transformer"])
+@pytest.mark.parametrize("network", ["perceptron", "diffusion_transformer"])
 def test_a_one_time_network_reproduces_itself(network: str) -> None:
     """With the r-embedder copied from the t-embedder, r = t is bit for bit the network that knows t alone."""
-    options = {"perceptron": {"dimensions": 2}, "grid_transformer": {"latent_shape": (2, 2, 2, 2), "width": 12}}
+    options = {"perceptron": {"dimensions": 2}, "diffusion_transformer": {"latent_shape": (2, 2, 2, 2), "width": 12}}
     two_times = shelves.load("networks", network, **options[network])
     for weight in two_times.parameters():
         torch.nn.init.normal_(weight, std=0.3)

@@ -1,0 +1,93 @@
+"""From a set of tokens that know their place to a signed distance field: what a set autoencoder decodes with.
+
+Tokens first attend to each other, once per shape, and each ends in some oriented planes. A point then attends to the
+tokens nearest to it alone: how far it is from each of their planes makes features, which are averaged with weights that
+vanish at the first token left out, so that the field has no seams, and a small network turns them into a distance. A
+point's cost depends neither on the number of tokens nor on the resolution of anything.
+"""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from geomflow.encoders._attention import SelfBlock
+from geomflow.encoders._blocks import waves
+from geomflow.ops import knn_points
+
+WAVELENGTHS = (2.0, 1.0, 1 / 2, 1 / 4, 1 / 8)
+"""Periods of the waves that places in [-1, 1]^3 are told with."""
+
+CHUNK = 1 << 12
+"""Points that are asked at a time, so that memory does not grow with their number."""
+
+
+class Place(nn.Module):
+    """Where points lie, as features of tokens."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3 + 6 * len(WAVELENGTHS), width)
+
+    def forward(self, points: Float[Tensor, "batch n 3"]) -> Float[Tensor, "batch n width"]:
+        """Return features of places in [-1, 1]^3."""
+        return self.linear(torch.cat([points, waves(points, WAVELENGTHS)], dim=-1))
+
+
+class SetDecoder(nn.Module):
+    """Tokens with places to features of tokens, and these to values at points.
+
+    Args:
+        latent_channels: Numbers per token beside its place.
+        width: Features per token.
+        heads: Heads of the attention between tokens.
+        rounds: Times that tokens attend to each other.
+        nearest: Tokens that a point attends to.
+        local_width: Planes per token, and features of a point.
+        reach: Length that offsets from tokens are measured in.
+    """
+
+    def __init__(
+        self, latent_channels: int, width: int, heads: int, rounds: int, nearest: int, local_width: int, reach: float
+    ) -> None:
+        super().__init__()
+        self.nearest, self.reach = nearest, reach
+        self.lift, self.place = nn.Linear(latent_channels, width), Place(width)
+        self.rounds = nn.Sequential(*(SelfBlock(width, heads) for _ in range(rounds)))
+        self.planes = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 4 * local_width))
+        self.score = nn.Linear(local_width, 1)
+        self.head = nn.Sequential(nn.Linear(local_width, 64), nn.SiLU(), nn.Linear(64, 64), nn.SiLU(), nn.Linear(64, 1))
+
+    def keys(
+        self, places: Float[Tensor, "batch tokens 3"], latents: Float[Tensor, "batch tokens c"]
+    ) -> Float[Tensor, "batch tokens k"]:
+        """Return what points need to know of the tokens: their places, and four numbers for each of their planes."""
+        tokens = self.rounds(self.lift(latents) + self.place(places))
+        return torch.cat([places, self.planes(tokens)], dim=2)
+
+    def forward(
+        self, keys: Float[Tensor, "batch tokens k"], points: Float[Tensor, "batch n 3"]
+    ) -> Float[Tensor, "batch n"]:
+        """Return the values at points, whatever their number."""
+        return torch.cat([self._values(keys, part) for part in points.split(CHUNK, dim=1)], dim=1)
+
+    def _values(self, keys: Tensor, points: Tensor) -> Tensor:
+        idx = knn_points(points, keys[..., :3], K=min(self.nearest + 1, keys.shape[1])).idx
+        places, planes = _rows(keys, idx).split((3, keys.shape[2] - 3), dim=3)
+        offsets = points[:, :, None] - places
+        nearness, x, y, z = _nearness(offsets)[..., None], *(offsets[:, :, :-1] / self.reach).split(1, dim=3)
+        level, by_x, by_y, by_z = planes[:, :, :-1].chunk(4, dim=3)
+        features = F.silu(level + by_x * x + by_y * y + by_z * z)
+        weights = nearness * self.score(features).clamp(-6, 6).exp()
+        return self.head((weights * features).sum(dim=2) / weights.sum(dim=2)).squeeze(-1)
+
+
+def _rows(values: Float[Tensor, "batch m c"], idx: Int[Tensor, "batch n k"]) -> Float[Tensor, "batch n k c"]:
+    """Rows of values by their number, all of which are present."""
+    return torch.stack([one[rows] for one, rows in zip(values, idx, strict=True)])
+
+
+def _nearness(offsets: Float[Tensor, "batch n k 3"]) -> Float[Tensor, "batch n k1"]:
+    """Factors of all but the last of the nearest tokens, which fall smoothly to zero at the last one's distance."""
+    squares = offsets.square().sum(-1)
+    return (1 - squares[..., :-1] / squares[..., -1:].clamp(min=1e-12)).square() + 1e-6

@@ -1,0 +1,80 @@
+"""What a transformer is told beside state and times: a vector that sets the tone of every block, tokens to look at.
+
+A condition is a mapping from the kind's name to a tensor. Every kind has a value that stands for nothing, so that one
+network is conditional and unconditional.
+"""
+
+import math
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+WAVELENGTHS = (4.0, 2.0, 1.0, 1 / 2, 1 / 4, 1 / 8)
+"""Periods of the waves that condition points in [-1, 1]^3 are told with."""
+
+
+class ClassCondition(nn.Module):
+    """A class as a vector: condition `class` (batch,), numbered from 0, the number of classes itself for none."""
+
+    def __init__(self, width: int, classes: int) -> None:
+        super().__init__()
+        self.null = {"class": classes}
+        self.embed = nn.Embedding(classes + 1, width)
+
+    def forward(self, condition: dict[str, Int[Tensor, " batch"]]) -> tuple[Float[Tensor, "batch width"], None, None]:
+        """Return the vector, and that there are no tokens."""
+        return self.embed(condition["class"]), None, None
+
+    def nothing(self, x: Tensor) -> dict[str, Int[Tensor, " batch"]]:
+        """Return the condition that stands for none, for every row of a state."""
+        return {"class": torch.full((len(x),), self.null["class"], device=x.device)}
+
+
+class PointsCondition(nn.Module):
+    """Points on a surface as tokens: condition `points` (batch, n, 3), rows that are not finite being absent.
+
+    A learned token is always there, so that there is something to look at if no point is.
+    """
+
+    periods: Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.null = {"points": math.nan}
+        self.register_buffer("periods", torch.tensor(WAVELENGTHS), persistent=False)
+        features = 3 + 6 * len(WAVELENGTHS)
+        self.embed = nn.Sequential(nn.Linear(features, width), nn.SiLU(), nn.Linear(width, width), nn.RMSNorm(width))
+        self.always = nn.Parameter(0.02 * torch.randn(1, 1, width))
+
+    def forward(
+        self, condition: dict[str, Float[Tensor, "batch n 3"]]
+    ) -> tuple[Float[Tensor, "batch width"], Float[Tensor, "batch tokens width"], Bool[Tensor, "batch tokens"]]:
+        """Return the mean of the points' features, the tokens, and which of them are present."""
+        points = condition["points"]
+        present = points.isfinite().all(-1)
+        points = torch.where(present[..., None], points, 0)
+        phases = (points[..., None] * (2 * math.pi / self.periods)).flatten(2)
+        features = self.embed(torch.cat([points, phases.sin(), phases.cos()], dim=-1)) * present[..., None]
+        mean = features.sum(1) / present.sum(1, keepdim=True).clamp(min=1)
+        tokens = torch.cat([self.always.expand(len(points), -1, -1), features], dim=1)
+        return mean, tokens, torch.cat([torch.ones_like(present[:, :1]), present], dim=1)
+
+    def nothing(self, x: Tensor) -> dict[str, Float[Tensor, "batch 1 3"]]:
+        """Return the condition that stands for none, for every row of a state."""
+        return {"points": x.new_full((len(x), 1, 3), math.nan)}
+
+
+def condition_module(kind: str, width: int, classes: int) -> nn.Module | None:
+    """Return what reads conditions of a kind, None for no condition.
+
+    Raises:
+        ValueError: There is no such kind, or no class to choose.
+    """
+    if kind not in ("", "class", "points"):
+        raise ValueError(f"condition must be 'class', 'points' or '' for none, given {kind!r}")
+    if kind == "class":
+        if classes < 1:
+            raise ValueError(f"classes must be at least 1 for a class condition, given {classes}")
+        return ClassCondition(width, classes)
+    return PointsCondition(width) if kind else None
