@@ -15,10 +15,11 @@ from geomflow.config import Item, RunConfig
 from geomflow.encoders._loss import ReconstructionLoss
 from geomflow.errors import ConfigError
 from geomflow.files import sha256_of
-from geomflow.flow import ErrorWeight, LossModule, Objective, TimePairs
+from geomflow.flow import ErrorWeight, Guidance, LossModule, Objective, TimePairs
 from geomflow.interfaces import Batch, ShapeDataset
 from geomflow.metrics.judge_points import PointJudge
 from geomflow.model import LatentScale, PointModel, ShapeModel, build
+from geomflow.prep.manifest import class_names
 
 Model = ShapeModel | PointModel
 
@@ -50,18 +51,20 @@ class Training:
 
 
 class FlowMapLoss(nn.Module):
-    """Hands the data of a batch, standardised if they are not yet, to the flow map's own loss."""
+    """Hands the data of a batch, standardised if they are not yet, and its condition to the flow map's own loss."""
 
     def __init__(self, loss: LossModule, scale: LatentScale | None = None, averaged_targets: bool = False) -> None:
         super().__init__()
         self.loss, self.scale = loss, scale
+        self.told = tuple(getattr(loss.flow_map.network, "null", ()))
         self.target_map = copy.deepcopy(loss.flow_map).requires_grad_(False) if averaged_targets else None
 
     def forward(self, batch: Batch, progress: float, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-        """Return the loss of a batch with `data` and, if conditional, `condition`."""
+        """Return the loss of a batch with `data` and whatever the network is told."""
         data = batch["data"] if self.scale is None else self.scale.standardize(batch["data"]).float()
         given = {"progress": progress, "generator": generator, "target_map": self.target_map}
-        loss, logs = self.loss(data, batch.get("condition"), **given)
+        condition = {name: batch[name] for name in self.told} or None
+        loss, logs = self.loss(data, condition, **given)
         return loss, {name: float(value) for name, value in logs.items() if name != "loss"}
 
 
@@ -88,11 +91,12 @@ def _autoencoder_training(config: RunConfig, data: str | Path, device: str) -> T
 
 
 def _flow_map_training(config: RunConfig, data: str | Path, device: str) -> Training:
-    config = _with_encoder(config)
+    config = _with_classes(_with_encoder(config), data)
     model = ShapeModel(config)
     checkpoint.fill(model.autoencoder, _encoder_weights(config), config.pretrained_encoder)
     model.autoencoder.requires_grad_(False)
-    dataset = _dataset(config, folder=str(data), autoencoder=model.autoencoder, scale=model.scale)
+    told = {"condition": config.condition, "classes": config.classes} if config.condition else {}
+    dataset = _dataset(config, folder=str(data), autoencoder=model.autoencoder, scale=model.scale, **told)
     loss = _flow_map_loss(config, model, device).to(device)
     return Training(config, model.to(device), loss, model.flow_map, dataset, {"shapes": len(dataset)})
 
@@ -121,8 +125,25 @@ def _flow_map_loss(
     shelves.check_options(TimePairs, config.times, "the run's [times]")
     shelves.check_options(ErrorWeight, config.weight, "the run's [weight]")
     times, weight = TimePairs(**config.times), ErrorWeight(**config.weight)
-    loss = LossModule(model.flow_map, _objective(config.objective, model, device), times, weight, **given)
+    guidance = _guidance(config, model.flow_map.network)
+    objective = _objective(config.objective, model, device)
+    loss = LossModule(model.flow_map, objective, times, weight, guidance=guidance, **given)
     return FlowMapLoss(loss, scale, config.optimization.averaged_targets)
+
+
+def _guidance(config: RunConfig, network: Any) -> Guidance | None:
+    """Guidance by the network's condition, if it is asked for.
+
+    Raises:
+        ConfigError: It is asked for without a condition, or with an unknown option.
+    """
+    if not config.guidance:
+        return None
+    if not config.condition:
+        raise ConfigError("[guidance] wants a condition: --condition class, or points")
+    given = {"null": network.null, **config.guidance}
+    shelves.check_options(Guidance, given, "the run's [guidance]")
+    return Guidance(**given)
 
 
 def _score(judge: PointJudge, model: PointModel) -> dict[str, float]:
@@ -146,14 +167,26 @@ def present_device(name: str) -> str:
 
 
 def _with_encoder(config: RunConfig) -> RunConfig:
-    """The configuration with the encoder that its pretrained checkpoint was made with.
+    """The configuration with the encoder that its pretrained checkpoint was made with, and options given beside it.
 
     Raises:
-        ConfigError: A flow map without a pretrained encoder.
+        ConfigError: A flow map without a pretrained encoder, or options for another encoder than that.
     """
     if not config.pretrained_encoder:
         raise ConfigError("a flow map wants --pretrained_encoder FOLDER, the run of a trained autoencoder")
-    return replace(config, encoder=checkpoint.load(config.pretrained_encoder).config.encoder)
+    trained = checkpoint.load(config.pretrained_encoder).config.encoder
+    if config.encoder.options and config.encoder.name != trained.name:
+        raise ConfigError(
+            f"options for the encoder {config.encoder.name!r}, but {config.pretrained_encoder} holds {trained.name!r}"
+        )
+    return replace(config, encoder=Item(trained.name, {**trained.options, **config.encoder.options}))
+
+
+def _with_classes(config: RunConfig, data: str | Path) -> RunConfig:
+    """The configuration with the names of the data's classes, if they are what a flow map is conditioned on."""
+    if config.condition != "class":
+        return config
+    return replace(config, classes=sorted(set(class_names(data, config.dataset.options.get("split", "train")))))
 
 
 def restore(folder: str | Path, device: str = "cpu") -> tuple[Any, checkpoint.Checkpoint]:

@@ -19,7 +19,7 @@ from geomflow.commands.about import doctor, list_items
 from geomflow.commands.data import export, pack, prep
 from geomflow.commands.evaluation import compare, evaluate
 from geomflow.commands.points import fit, sample
-from geomflow.commands.shapes import extract, generate, reconstruct
+from geomflow.commands.shapes import complete, extract, generate, reconstruct
 from geomflow.commands.training import train
 from geomflow.errors import ConfigError, GeomflowError
 
@@ -34,6 +34,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "export": export,
     "train": train,
     "reconstruct": reconstruct,
+    "complete": complete,
     "extract": extract,
     "evaluate": evaluate,
     "compare": compare,
@@ -53,6 +54,8 @@ SETTINGS = (
     "formulation",
     "objective",
     "noise",
+    "condition",
+    "guidance",
     "times",
     "optimization",
 )

@@ -86,6 +86,9 @@ class RunConfig:
         objective: What ties finite jumps together.
         noise: Where paths begin.
         channels: Numbers of each part of a point, its coordinates first; filled in from the data.
+        condition: What a flow map of shapes is told beside state and times: `class`, `points`, or nothing if empty.
+        classes: Names of the classes in the order of their numbers; filled in from the data.
+        guidance: Options of guidance by the condition, which is then dropped now and then; none if empty.
         times: Options of the distribution of time pairs.
         weight: Options of the weighting of errors.
         optimization: How weights are updated.
@@ -101,6 +104,9 @@ class RunConfig:
     objective: Item = Item("semigroup")
     noise: Item = Item("gaussian")
     channels: dict[str, int] = field(default_factory=dict)
+    condition: str = ""
+    classes: list[str] = field(default_factory=list)
+    guidance: dict[str, Any] = field(default_factory=dict)
     times: dict[str, Any] = field(default_factory=dict)
     weight: dict[str, Any] = field(default_factory=dict)
     optimization: Optimization = Optimization()
@@ -123,11 +129,12 @@ def from_dict(tables: Mapping[str, Any]) -> RunConfig:
     if "dataset" not in tables:
         raise ConfigError("the run has no [dataset] table with a name")
     values: dict[str, Any] = {key: _item(key, value) if key in _ITEMS else value for key, value in tables.items()}
-    for name in ("channels", "reconstruction", "times", "weight", "optimization"):
+    for name in ("channels", "reconstruction", "guidance", "times", "weight", "optimization"):
         if not isinstance(values.get(name, {}), Mapping):
             raise ConfigError(f"[{name}] must be a table of settings, given {values[name]!r}")
-    if not isinstance(values.get("pretrained_encoder", ""), str):
-        raise ConfigError(f"pretrained_encoder must be a folder's name, given {values['pretrained_encoder']!r}")
+    for name, what in (("pretrained_encoder", "a folder's name"), ("condition", "one of class, points")):
+        if not isinstance(values.get(name, ""), str):
+            raise ConfigError(f"{name} must be {what}, given {values[name]!r}")
     if "optimization" in values:
         values["optimization"] = _optimization(values["optimization"])
     return RunConfig(**values)

@@ -3,13 +3,15 @@
 import json
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import trimesh
 from torch import Tensor
 
+from geomflow.geometry.frame import Similarity
 from geomflow.geometry.solid import SolidReport
 from geomflow.geometry.write import check_writable, write_mesh
 
@@ -41,6 +43,13 @@ class Shape:
     def reasons(self) -> list[str]:
         """Why the shape is no solid, nothing if it is one."""
         return self.report.reasons() if self.report else [self.problem]
+
+    def moved(self, frame: Similarity) -> "Shape":
+        """Return the shape in the frame that a similarity takes to the unit frame, where it was generated."""
+        if not len(self.mesh.faces):
+            return self
+        mesh = trimesh.Trimesh(frame.undo(np.asarray(self.mesh.vertices)), self.mesh.faces, process=False)
+        return replace(self, mesh=mesh, report=self.report and self.report.scaled(1 / frame.scale))
 
     def as_dict(self) -> dict[str, Any]:
         """Return what is known of the shape, for generation.json."""

@@ -32,7 +32,7 @@ class LatentScale(nn.Module):
         self.register_buffer("std", torch.ones(latent_shape))
 
     def fit(self, mean: Tensor, variance: Tensor) -> None:
-        """Take mean and spread per channel of Gaussians with means and variances (shapes, channels, x, y, z)."""
+        """Take mean and spread per channel of Gaussians with means and variances (shapes, channels, *cells)."""
         over = (0, *range(2, mean.ndim))
         spread = (mean.var(over, correction=0, keepdim=True) + variance.mean(over, keepdim=True)).sqrt()
         self.mean.copy_(mean.mean(over, keepdim=True)[0].expand_as(self.mean))
@@ -56,7 +56,8 @@ class ShapeModel(nn.Module):
         if config.task == "flow_map":
             shape = self.autoencoder.latent_shape
             self.scale = LatentScale(shape)
-            self.flow_map = _flow_map(config, latent_shape=shape)
+            told = {"condition": config.condition, "classes": len(config.classes)} if config.condition else {}
+            self.flow_map = _flow_map(config, latent_shape=shape, **told)
 
 
 class PointModel(nn.Module):

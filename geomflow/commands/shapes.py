@@ -1,7 +1,7 @@
 """Verbs for whole shapes: generate them, encode and decode a mesh, extract a surface."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 
@@ -22,6 +22,7 @@ def generate(
     format: MeshFormat = "ply",
     resolution: int = 128,
     refine: int = 0,
+    class_name: Annotated[str | None, tyro.conf.arg(name="class")] = None,
     device: Device = "cpu",
 ) -> None:
     """Generate shapes from an embedded model or a checkpoint folder.
@@ -35,13 +36,14 @@ def generate(
         format: Mesh format.
         resolution: Samples per axis of the surface extraction.
         refine: Rounds in which vertices are moved on to the surface of the decoded field.
+        class_name: What to generate, for a model that knows classes.
         device: Where to compute.
     """
     from geomflow.generation import save_generation
     from geomflow.pipelines.shapes import ShapePipeline
 
     pipeline = ShapePipeline.from_pretrained(model, device)
-    result = pipeline(count, steps, seed, resolution, progress=True, refine=refine)
+    result = pipeline(count, steps, seed, resolution, progress=True, refine=refine, condition=class_name)
     save_generation(result, out, format, model)
     if not any(len(mesh.faces) for mesh in result.meshes):
         raise EmptySurface(f"no shape has a surface; the reasons are in {out}/generation.json")
@@ -51,7 +53,14 @@ def generate(
 
 
 def reconstruct(
-    model: tyro.conf.Positional[str], mesh: tyro.conf.Positional[Path], /, *, out: Path, resolution: int = 128
+    model: tyro.conf.Positional[str],
+    mesh: tyro.conf.Positional[Path],
+    /,
+    *,
+    out: Path,
+    resolution: int = 128,
+    tokens: int | None = None,
+    refine: int = 0,
 ) -> None:
     """Encode a mesh, decode it and write the surface, in the mesh's own frame.
 
@@ -60,6 +69,8 @@ def reconstruct(
         mesh: Mesh file; +y is up and +z the front in the embedded models' data.
         out: Mesh file to write; its suffix decides the format.
         resolution: Samples per axis of the surface extraction.
+        tokens: Tokens of a latent set, fewer for a coarser shape; all by default.
+        refine: Rounds in which vertices are moved on to the surface of the decoded field.
     """
     from geomflow.geometry.read import read_surface
     from geomflow.geometry.write import check_writable, write_mesh
@@ -67,8 +78,48 @@ def reconstruct(
 
     check_writable(out)
     surface = read_surface(mesh)
-    write_mesh(ShapePipeline.from_pretrained(model).reconstruct(surface, resolution), out)
+    write_mesh(ShapePipeline.from_pretrained(model).reconstruct(surface, resolution, tokens, refine), out)
     say(f"wrote {out}")
+
+
+def complete(
+    model: tyro.conf.Positional[str],
+    points: tyro.conf.Positional[Path],
+    /,
+    *,
+    out: Path,
+    steps: int | Literal["auto"] = 4,
+    seed: int = 0,
+    resolution: int = 128,
+    refine: int = 0,
+    device: Device = "cpu",
+) -> None:
+    """Make a whole surface of a few points on it, in the points' own frame and unit.
+
+    Args:
+        model: Embedded name or checkpoint folder of a model that was trained for it.
+        points: Point file (.ply, .npy, ...), or a mesh whose vertices are taken; models are trained with 64 points.
+        out: Mesh file to write; its suffix decides the format.
+        steps: Jumps from noise to data; any number works with any model, `auto` takes as few as make no difference.
+        seed: What the points leave open is decided by it.
+        resolution: Samples per axis of the surface extraction.
+        refine: Rounds in which vertices are moved on to the surface of the decoded field.
+        device: Where to compute.
+    """
+    import numpy as np
+
+    from geomflow.geometry.read import read_mesh
+    from geomflow.geometry.write import check_writable, write_mesh
+    from geomflow.pipelines.shapes import ShapePipeline
+
+    check_writable(out)
+    given = np.asarray(read_mesh(points).vertices)
+    result = ShapePipeline.from_pretrained(model, device)(1, steps, seed, resolution, condition=given, refine=refine)
+    shape = result.shapes[0]
+    if shape.problem:
+        raise EmptySurface(f"{points}: {shape.problem}")
+    write_mesh(shape.mesh, out)
+    say(f"wrote {out}, from {len(given)} points in {result.steps} steps; solid: {'; '.join(shape.reasons) or 'yes'}")
 
 
 def extract(grid: tyro.conf.Positional[Path], /, *, out: Path, level: float = 0.0) -> None:

@@ -1,6 +1,8 @@
 """Latents: every shape of a split encoded once by a trained autoencoder, as data for a flow map."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -8,31 +10,50 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from geomflow.datasets._records import REFLECTION, load_surface, load_with_grid
-from geomflow.prep.manifest import record_files
+from geomflow.errors import ConfigError
+from geomflow.geometry.frame import sparse_similarity
+from geomflow.prep.manifest import class_names, record_files
 
 
 class Latents:
-    """Standardised latents, each drawn anew from its posterior in every batch.
+    """Standardised latents, each drawn anew from its posterior in every batch, and what they are conditioned on.
 
     Args:
         mean: Posterior means.
         std: Posterior standard deviations.
+        condition: A row for every latent, by the condition's name; empty without conditions.
     """
 
-    def __init__(self, mean: Float[Tensor, "shapes c x y z"], std: Float[Tensor, "shapes c x y z"]) -> None:
-        self.mean, self.std = mean, std
+    def __init__(
+        self,
+        mean: Float[Tensor, "shapes c *cells"],
+        std: Float[Tensor, "shapes c *cells"],
+        condition: dict[str, Tensor] | None = None,
+    ) -> None:
+        self.mean, self.std, self.condition = mean, std, condition or {}
 
     def __len__(self) -> int:
         """Return the number of latents."""
         return len(self.mean)
 
     def batch(self, indices: Int[Tensor, " batch"], generator: torch.Generator) -> dict[str, Tensor]:
-        """Return `data` (batch, channels, x, y, z)."""
+        """Return `data` (batch, channels, *cells) and, by their names, rows of the condition."""
         mean = self.mean[indices]
-        return {"data": mean + self.std[indices] * torch.randn(mean.shape, generator=generator)}
+        data = mean + self.std[indices] * torch.randn(mean.shape, generator=generator)
+        return {"data": data, **{name: rows[indices] for name, rows in self.condition.items()}}
 
 
-def make(folder: str, autoencoder: nn.Module, scale: nn.Module, split: str = "train", mirror: bool = True) -> Latents:
+def make(
+    folder: str,
+    autoencoder: nn.Module,
+    scale: nn.Module,
+    split: str = "train",
+    mirror: bool = True,
+    condition: str = "",
+    classes: Sequence[str] = (),
+    points: int = 64,
+    variants: int = 8,
+) -> Latents:
     """Return the latents of a dataset folder made by `geomflow prep`.
 
     Args:
@@ -41,21 +62,37 @@ def make(folder: str, autoencoder: nn.Module, scale: nn.Module, split: str = "tr
         scale: Fitted here to the latents: mean and spread per channel, that of the posteriors included.
         split: Subset to read.
         mirror: Whether each shape's reflection in x is a shape of its own.
+        condition: `class`, `points`, or empty for none.
+        classes: Names of the classes in the order of their numbers, for that condition.
+        points: Surface points that a shape is to be completed from, for that condition.
+        variants: Times that each shape is encoded, in the frames that as many draws of such points suggest.
 
     Raises:
         RecordError: No such dataset or split, or records without what the encoder reads.
+        ConfigError: Points are wanted, and the encoder reads grids.
     """
-    posteriors = [_encode(file, autoencoder, mirror) for file in record_files(folder, split)]
+    if condition == "points" and autoencoder.reads != "surface":
+        raise ConfigError(f"condition 'points' wants an encoder that reads surfaces, not {autoencoder.reads!r}")
+    files = record_files(folder, split)
+    if condition == "points":
+        drawn = [_variants(file, autoencoder, mirror, points, variants) for file in files]
+        views, rows = (torch.cat(parts) for parts in zip(*drawn, strict=True))
+        posteriors = [_encode(part, autoencoder) for part in views.split(variants)]
+        told = {"points": rows}
+    else:
+        read = _VIEWS[str(autoencoder.reads)]
+        posteriors = [_encode(read(file, autoencoder)[: 1 + mirror], autoencoder) for file in files]
+        numbers = [list(classes).index(name) for name in class_names(folder, split)] if condition else []
+        told = {"class": torch.tensor(numbers).repeat_interleave(1 + mirror)} if condition else {}
     mean, log_variance = (torch.cat(parts) for parts in zip(*posteriors, strict=True))
     scale.fit(mean, log_variance.exp())  # pyright: ignore[reportCallIssue]
-    return Latents(scale.standardize(mean), (0.5 * log_variance).exp() / scale.std)  # pyright: ignore
+    return Latents(scale.standardize(mean), (0.5 * log_variance).exp() / scale.std, told)  # pyright: ignore
 
 
 @torch.no_grad()
-def _encode(file: Path, autoencoder: nn.Module, mirror: bool) -> tuple[Tensor, Tensor]:
-    """Posterior mean and log-variance of one record's shape and, if asked for, of its reflection."""
-    both = _VIEWS[str(autoencoder.reads)](file, autoencoder)
-    posterior = autoencoder.encode(both if mirror else both[:1])  # pyright: ignore[reportCallIssue]
+def _encode(views: Tensor, autoencoder: Any) -> tuple[Tensor, Tensor]:
+    """Posterior means and log-variances of views of shapes."""
+    posterior = autoencoder.encode(views)
     return posterior.mean, posterior.log_variance
 
 
@@ -72,3 +109,18 @@ def _surfaces(file: Path, autoencoder: nn.Module) -> Float[Tensor, "2 n 6"]:
 
 
 _VIEWS = {"grid": _grids, "surface": _surfaces}
+
+
+def _variants(
+    file: Path, autoencoder: Any, mirror: bool, points: int, variants: int
+) -> tuple[Float[Tensor, "v n 6"], Float[Tensor, "v p 3"]]:
+    """A record's surface and a few of its points, several times, each time in the frame that the few suggest."""
+    generator = torch.Generator().manual_seed(0)
+    views, few = [], []
+    for surface in _surfaces(file, autoencoder)[: 1 + mirror]:
+        for _ in range(variants):
+            chosen = surface[torch.randperm(len(surface), generator=generator)[:points], :3]
+            frame = sparse_similarity(chosen.numpy())
+            views.append(torch.cat([torch.from_numpy(frame.apply(surface[:, :3].numpy())), surface[:, 3:]], dim=1))
+            few.append(torch.from_numpy(frame.apply(chosen.numpy())))
+    return torch.stack(views).float(), torch.stack(few).float()

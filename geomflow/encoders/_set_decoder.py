@@ -90,4 +90,4 @@ def _rows(values: Float[Tensor, "batch m c"], idx: Int[Tensor, "batch n k"]) -> 
 def _nearness(offsets: Float[Tensor, "batch n k 3"]) -> Float[Tensor, "batch n k1"]:
     """Factors of all but the last of the nearest tokens, which fall smoothly to zero at the last one's distance."""
     squares = offsets.square().sum(-1)
-    return (1 - squares[..., :-1] / squares[..., -1:].clamp(min=1e-12)).square() + 1e-6
+    return (1 - squares[..., :-1] / squares[..., -1:].clamp(min=1e-12)).square() + 1e-12

@@ -12,6 +12,9 @@ from geomflow.errors import MeshDegenerate, MeshHasNoFaces
 
 Frame = Literal["box", "sphere"]
 
+SPARSE_MARGIN = 0.82
+"""Longest half extent that a few points are brought to: a surface reaches a little farther than 64 points of it."""
+
 
 @dataclass(frozen=True)
 class Similarity:
@@ -70,6 +73,15 @@ def similarity_of(points: Shaped[np.ndarray, "n 3"], frame: Frame = "box", margi
     if not (radius > 0 and math.isfinite(radius)):
         raise MeshDegenerate(f"cannot normalise a mesh of extent {radius}: wanted a positive, finite extent")
     return Similarity(shift, margin / radius)
+
+
+def sparse_similarity(points: Shaped[np.ndarray, "n 3"]) -> Similarity:
+    """Return the map that takes a few points of a surface into a frame in which the whole surface fits.
+
+    Raises:
+        MeshDegenerate: The points have no extent.
+    """
+    return similarity_of(points, margin=SPARSE_MARGIN)
 
 
 def _unknown_frame(frame: str) -> float:

@@ -1,6 +1,6 @@
 """Solids: is a mesh one closed body that could be printed or simulated, and if not, why."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, cast, no_type_check
 
 import numpy as np
@@ -50,6 +50,10 @@ class SolidReport:
             f"{self.self_intersections} self-intersections": self.self_intersections > 0,
         }
         return [reason for reason, found in findings.items() if found]
+
+    def scaled(self, factor: float) -> "SolidReport":
+        """Return the report of the mesh enlarged by a factor."""
+        return replace(self, volume=self.volume * factor**3, area=self.area * factor**2)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the findings by name."""

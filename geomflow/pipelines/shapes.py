@@ -1,5 +1,6 @@
 """Pipeline of whole shapes: noise, a few jumps of the flow map, decoder, surface extraction."""
 
+import logging
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -16,15 +17,24 @@ from geomflow.flow import FlowMap
 from geomflow.generation import Generation, Shape
 from geomflow.geometry.distance import SignedDistanceField
 from geomflow.geometry.extract import extract_mesh
-from geomflow.geometry.frame import normalize
+from geomflow.geometry.frame import Similarity, normalize, sparse_similarity
 from geomflow.geometry.grid import sdf_grid
 from geomflow.geometry.solid import keep_largest, solid_report
 from geomflow.geometry.surface import sample_surface
 from geomflow.model import ShapeModel
+from geomflow.ops import sample_farthest_points
 from geomflow.pipeline import Clock, Pipeline
+
+logger = logging.getLogger("geomflow")
 
 SPECK = 0.02
 """Bodies under this share of the largest body's volume are dropped from a generated mesh."""
+
+CONDITION_POINTS = 64
+"""Points that models of completion are trained with; of more, as many are taken that cover them evenly."""
+
+Condition = str | np.ndarray | None
+"""The name of a class, points of a surface (n, 3), or nothing in particular."""
 
 NETWORK_BATCH = 64
 """Shapes per network call, so that memory does not grow with the count."""
@@ -44,7 +54,7 @@ class ShapePipeline(Pipeline):
         resolution: int = 128,
         tolerance: float = 0.1,
         progress: bool = False,
-        condition: None = None,
+        condition: Condition = None,
         refine: int = 0,
     ) -> Generation:
         """Generate shapes.
@@ -57,28 +67,37 @@ class ShapePipeline(Pipeline):
             resolution: Samples per axis of the extraction.
             tolerance: Root-mean-square gap for `auto`, in standard deviations of a latent number.
             progress: Whether to show a bar.
-            condition: What to generate; the models so far take none.
+            condition: What to generate, for a model that knows: the name of a class, or points of a surface (n, 3) in
+                any frame and unit, to which the meshes are then returned; None leaves it to the model.
             refine: Rounds in which vertices are moved on to the surface of the decoded field.
 
         Raises:
-            ValueError: `count` or `steps` under 1, or a condition.
+            ValueError: `count` or `steps` under 1, an unknown class, points that are no surface's, or a condition that
+                the model does not know; the message says what it knows.
             CheckpointError: The model has no flow map.
         """
-        if condition is not None:
-            raise ValueError(f"condition must be None for a model without conditions, not {condition!r}")
+        _, frame = self._told(condition)
         clock = Clock()
         if steps == "auto":
             with clock.stage("choice of steps"):
-                steps = self.enough_steps(tolerance, seed)
+                steps = self.enough_steps(tolerance, seed, condition=condition)
         with clock.stage("network"):
-            latents = self.sample_latents(count, steps, seed)
+            latents = self.sample_latents(count, steps, seed, condition=condition)
         shapes = []
         for i in tqdm(range(count), desc="shapes", unit="mesh", disable=not progress):
-            shapes.append(self._shape(latents[i], seed + i, resolution, clock, refine))
+            shape = self._shape(latents[i], seed + i, resolution, clock, refine)
+            shapes.append(shape if frame is None else shape.moved(frame))
         return Generation(shapes, steps, steps, resolution, clock.seconds, latents.cpu())
 
+    @property
+    def classes(self) -> list[str]:
+        """Names of the classes that the model can be asked for; none if it is not conditioned on them."""
+        return list(self.saved.config.classes)
+
     @torch.no_grad()
-    def sample_latents(self, count: int, steps: int = 2, seed: int = 0, ode: bool = False) -> Tensor:
+    def sample_latents(
+        self, count: int, steps: int = 2, seed: int = 0, ode: bool = False, condition: Condition = None
+    ) -> Tensor:
         """Return latents (count, *latent shape) that `field` decodes.
 
         Args:
@@ -86,33 +105,58 @@ class ShapePipeline(Pipeline):
             steps: Jumps of the flow map, or steps of the ODE.
             seed: Seed of the first latent's noise.
             ode: Solve the instantaneous ODE of the same weights by Heun's method instead of jumping: the reference.
+            condition: What to generate, see `__call__`; latents of points are in the frame that the points suggest.
 
         Raises:
-            ValueError: `count` or `steps` under 1.
+            ValueError: `count` or `steps` under 1, or a condition that the model does not know.
             CheckpointError: The model has no flow map.
         """
         if not (isinstance(count, int) and isinstance(steps, int) and count >= 1 and steps >= 1):
             raise ValueError(f"count and steps must be whole numbers of at least 1, given {count!r} and {steps!r}")
         flow_map = self._flow_map()
         sample = flow_map.sample_ode if ode else flow_map.sample
+        told, _ = self._told(condition)
         noise = _noise(self.model.autoencoder.latent_shape, count, seed).to(self.device)
-        standardized = torch.cat([sample(part, steps=steps) for part in noise.split(NETWORK_BATCH)])
+        parts = [sample(part, steps=steps, condition=_repeated(told, len(part))) for part in noise.split(NETWORK_BATCH)]
+        standardized = torch.cat(parts)
         return self.model.scale.restore(standardized)
 
-    def enough_steps(self, tolerance: float, seed: int = 0, count: int = 16) -> int:
+    def enough_steps(self, tolerance: float, seed: int = 0, count: int = 16, condition: Condition = None) -> int:
         """Return the fewest jumps (a power of two, at most 64) within `tolerance` of twice as many.
 
         Args:
             tolerance: Root-mean-square gap, in standard deviations of a latent number.
             seed: Seed of the noises it is measured with.
             count: Number of those noises.
+            condition: What is to be generated, see `__call__`.
 
         Raises:
-            ValueError: The tolerance is not positive.
+            ValueError: The tolerance is not positive, or a condition that the model does not know.
             CheckpointError: The model has no flow map.
         """
         noise = _noise(self.model.autoencoder.latent_shape, count, seed).to(self.device)
-        return self._flow_map().enough_steps(noise, tolerance)
+        told, _ = self._told(condition)
+        return self._flow_map().enough_steps(noise, tolerance, condition=_repeated(told, count))
+
+    def _told(self, condition: Condition) -> tuple[dict[str, Tensor] | None, Similarity | None]:
+        """One row of what the network is told, and the frame that condition points suggest."""
+        if condition is None:
+            return None, None
+        kind = "class" if isinstance(condition, str) else "points"
+        if self.saved.config.condition != kind:
+            knows = {"class": "the name of a class", "points": "points of a surface"}
+            wanted = knows.get(self.saved.config.condition, "None, as this model has no conditions")
+            raise ValueError(f"condition must be {wanted}, given {knows[kind]}")
+        if isinstance(condition, str):
+            return {"class": torch.tensor([self._class_number(condition)], device=self.device)}, None
+        points = _condition_points(condition)
+        frame = sparse_similarity(points)
+        return {"points": torch.from_numpy(frame.apply(points)[None]).float().to(self.device)}, frame
+
+    def _class_number(self, name: str) -> int:
+        if name not in self.classes:
+            raise ValueError(f"no class {name!r}: the model knows {', '.join(self.classes)}")
+        return self.classes.index(name)
 
     def _flow_map(self) -> FlowMap:
         if not hasattr(self.model, "flow_map"):
@@ -120,7 +164,7 @@ class ShapePipeline(Pipeline):
         return self.model.flow_map
 
     @torch.no_grad()
-    def field(self, latent: Float[Tensor, "c x y z"]) -> Callable[[np.ndarray], np.ndarray]:
+    def field(self, latent: Float[Tensor, " *latent"]) -> Callable[[np.ndarray], np.ndarray]:
         """Return the signed distance field of one latent: (n, 3) points of [-1, 1]^3 to (n,) distances."""
         features = self.model.autoencoder.decode(latent[None].to(self.device))
 
@@ -132,24 +176,44 @@ class ShapePipeline(Pipeline):
         return distance
 
     @torch.no_grad()
-    def encode(self, mesh: trimesh.Trimesh) -> Float[Tensor, "c x y z"]:
-        """Return the latent of a normalised mesh (see `geomflow.geometry.frame.normalize`)."""
-        model = self.model.autoencoder
-        view = _VIEWS[model.reads](SignedDistanceField(mesh, internal_walls=False), model)
-        return model.encode(torch.from_numpy(view)[None].to(self.device)).mean[0]
+    def encode(self, mesh: trimesh.Trimesh, tokens: int | None = None) -> Float[Tensor, " *latent"]:
+        """Return the latent of a normalised mesh (see `geomflow.geometry.frame.normalize`).
 
-    def reconstruct(self, mesh: trimesh.Trimesh, resolution: int = 128) -> trimesh.Trimesh:
+        Args:
+            mesh: The mesh.
+            tokens: Tokens of a latent set; all if None.
+
+        Raises:
+            ValueError: Tokens are given and the latent is no set, or has not as many.
+        """
+        model = self.model.autoencoder
+        if tokens is not None and not hasattr(model, "tokens"):
+            raise ValueError(f"tokens must be None for a model whose latents are grids, given {tokens}")
+        view = _VIEWS[model.reads](SignedDistanceField(mesh, internal_walls=False), model)
+        count = {} if tokens is None else {"tokens": tokens}
+        return model.encode(torch.from_numpy(view)[None].to(self.device), **count).mean[0]
+
+    def reconstruct(
+        self, mesh: trimesh.Trimesh, resolution: int = 128, tokens: int | None = None, refine: int = 0
+    ) -> trimesh.Trimesh:
         """Return a mesh after encoding and decoding it, in its own frame and unit.
+
+        Args:
+            mesh: Any mesh with faces.
+            resolution: Samples per axis of the extraction.
+            tokens: Tokens of a latent set; all if None.
+            refine: Rounds in which vertices are moved on to the surface of the decoded field.
 
         Raises:
             MeshError: The mesh has no faces or no extent.
             EmptySurface: The decoded field has no surface.
+            ValueError: Tokens are given and the latent is no set, or has not as many.
         """
         unit, frame = normalize(mesh)
-        decoded = extract_mesh(self.field(self.encode(unit)), resolution)
+        decoded = extract_mesh(self.field(self.encode(unit, tokens)), resolution, refine=refine)
         return trimesh.Trimesh(frame.undo(np.asarray(decoded.vertices)), decoded.faces, process=False)
 
-    def shape(self, latent: Float[Tensor, "c x y z"], resolution: int = 128, seed: int = 0) -> Shape:
+    def shape(self, latent: Float[Tensor, " *latent"], resolution: int = 128, seed: int = 0) -> Shape:
         """Return the shape of one latent: surface without specks, and its report.
 
         Args:
@@ -193,6 +257,35 @@ def _surface_view(field: SignedDistanceField, model: Any) -> np.ndarray:
 
 _VIEWS = {"grid": _grid_view, "surface": _surface_view}
 """What an encoder may read, made of a mesh."""
+
+
+def _condition_points(condition: Any) -> np.ndarray:
+    """Distinct points to complete a shape from, as many as models are trained with.
+
+    Raises:
+        ValueError: They are no (n, 3) array, not finite, or fewer than three.
+    """
+    points = np.asarray(condition, dtype=float)
+    if points.ndim != 2 or points.shape[1] != 3:
+        raise ValueError(f"condition points must be an array of shape (n, 3), given {points.shape}")
+    if not np.isfinite(points).all():
+        raise ValueError("condition points must be finite, given some that are NaN or infinite")
+    distinct = np.unique(points, axis=0)
+    if len(distinct) < 3:
+        raise ValueError(f"condition points must be at least 3 distinct ones, given {len(distinct)} of {len(points)}")
+    if len(distinct) < len(points):
+        logger.warning(
+            "%d of %d condition points are duplicates and do not count", len(points) - len(distinct), len(points)
+        )
+    if len(distinct) <= CONDITION_POINTS:
+        return distinct
+    spread = sample_farthest_points(torch.from_numpy(distinct)[None].float(), K=CONDITION_POINTS).idx[0]
+    return distinct[spread.numpy()]
+
+
+def _repeated(told: dict[str, Tensor] | None, count: int) -> dict[str, Tensor] | None:
+    """One row of a condition for every sample."""
+    return told and {name: row.expand(count, *row.shape[1:]) for name, row in told.items()}
 
 
 def _noise(shape: tuple[int, ...], count: int, seed: int) -> Tensor:

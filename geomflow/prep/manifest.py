@@ -81,6 +81,16 @@ def record_files(folder: str | Path, split: str) -> list[Path]:
     return [folder / entry.file for entry in of_split(folder, read(folder), split)]
 
 
+def class_names(folder: str | Path, split: str) -> list[str]:
+    """Return the class of each record of a split, in the order of `record_files`.
+
+    Raises:
+        RecordError: As `record_files`.
+    """
+    folder = Path(folder)
+    return [entry.class_name for entry in of_split(folder, read(folder), split)]
+
+
 def of_split(folder: Path, entries: dict[str, Entry], split: str) -> list[Entry]:
     """Return the entries of a split's records in the order of their ids.
 

@@ -1,0 +1,18 @@
+"""Flow map on the latents of a trained autoencoder that is told which class of shape to make."""
+
+from geomflow.config import Item, Optimization, RunConfig
+
+
+def make() -> RunConfig:
+    """Return the run of a model of several classes; it wants `--pretrained_encoder FOLDER`."""
+    return RunConfig(
+        task="flow_map",
+        dataset=Item("latents"),
+        network=Item("diffusion_transformer"),
+        formulation=Item("edm", {"sigma_data": 1.0}),
+        objective=Item("semigroup"),
+        condition="class",
+        guidance={"scale": 1.5},
+        times={"log_mean": -0.5},
+        optimization=Optimization(steps=4000, batch_size=32, optimizer="muon", learning_rate=2e-3),
+    )
