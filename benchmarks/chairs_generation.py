@@ -18,6 +18,7 @@ from tqdm import tqdm
 from geomflow.geometry import sample_surface, write_mesh
 from geomflow.metrics import Evaluation, Options, evaluate, nearest, pairwise_chamfer
 from geomflow.pipeline import Pipeline
+from geomflow.pipelines.shapes import Meshing
 from geomflow.prep.manifest import record_files
 from geomflow.records import load_record
 from geomflow.viz import contact_sheet, save_png
@@ -40,7 +41,7 @@ def generated(pipeline: Pipeline, steps: int, ode: bool, seed: int) -> tuple[lis
     network_seconds = time.perf_counter() - start
     meshes, problems = [], []
     for latent in tqdm(latents, desc=f"{'ODE' if ode else 'flow map'}, {steps} steps", leave=False):
-        shape = pipeline.shape(latent, RESOLUTION)
+        shape = pipeline.shape(latent, Meshing(RESOLUTION))
         meshes.append(shape.mesh)
         problems.append("; ".join(shape.reasons))
     return meshes, problems, network_seconds

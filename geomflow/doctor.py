@@ -14,10 +14,10 @@ REQUIRED = (
     "scikit-image",
     "pykdtree",
     "warp-lang",
+    "manifold3d",
 )
 
 OPTIONAL = {
-    "manifold3d": "exact booleans of trimesh meshes (extra: fast)",
     "embreex": "faster rays in trimesh (extra: fast)",
     "matplotlib": "figures of your own (extra: viz)",
     "plotly": "meshes that turn in a notebook (extra: viz)",

@@ -5,7 +5,7 @@ import shutil
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import trimesh
@@ -21,6 +21,11 @@ PREVIEWED = 64
 """Shapes drawn on a preview, at most."""
 
 
+Up = Literal["y", "z"]
+UPRIGHT = {"y": np.eye(4), "z": np.array([[1.0, 0, 0, 0], [0, 0, -1, 0], [0, 1, 0, 0], [0, 0, 0, 1]])}
+"""Rotations that take y to the axis that is to point up."""
+
+
 @dataclass(frozen=True)
 class Shape:
     """One generated shape.
@@ -29,7 +34,8 @@ class Shape:
         seed: Seed of its noise: the same model, seed and steps give it again, alone or in any batch.
         mesh: The surface, empty if there was none.
         report: Whether it is a solid, and if not, why.
-        dropped: Specks that were removed.
+        dropped: Bodies that were removed.
+        repaired: Rung of the repair that made the mesh what it is, `none` if it is as extracted.
         problem: Why there is no mesh, empty if there is one.
     """
 
@@ -37,6 +43,7 @@ class Shape:
     mesh: trimesh.Trimesh
     report: SolidReport | None = None
     dropped: int = 0
+    repaired: str = "none"
     problem: str = ""
 
     @property
@@ -46,10 +53,28 @@ class Shape:
 
     def moved(self, frame: Similarity) -> "Shape":
         """Return the shape in the frame that a similarity takes to the unit frame, where it was generated."""
+        matrix = np.diag([1 / frame.scale] * 3 + [1.0])
+        matrix[:3, 3] = frame.shift
+        return self._transformed(matrix, 1 / frame.scale)
+
+    def placed(self, up: Up = "y", size: float | None = None) -> "Shape":
+        """Return the shape with an axis up and as large as it is to be, see `Generation.placed`.
+
+        Raises:
+            ValueError: Another axis, or a size that is not positive.
+        """
+        if up not in UPRIGHT:
+            raise ValueError(f"up must be one of {', '.join(UPRIGHT)}, given {up!r}")
+        if size is not None and not size > 0:
+            raise ValueError(f"size must be positive, given {size}")
         if not len(self.mesh.faces):
             return self
-        mesh = trimesh.Trimesh(frame.undo(np.asarray(self.mesh.vertices)), self.mesh.faces, process=False)
-        return replace(self, mesh=mesh, report=self.report and self.report.scaled(1 / frame.scale))
+        factor = 1.0 if size is None else size / float(self.mesh.extents.max())
+        return self._transformed(UPRIGHT[up] @ np.diag([factor] * 3 + [1.0]), factor)
+
+    def _transformed(self, matrix: np.ndarray, factor: float) -> "Shape":
+        mesh = self.mesh.copy().apply_transform(matrix) if len(self.mesh.faces) else self.mesh
+        return replace(self, mesh=mesh, report=self.report and self.report.scaled(factor))
 
     def as_dict(self) -> dict[str, Any]:
         """Return what is known of the shape, for generation.json."""
@@ -60,6 +85,7 @@ class Shape:
             "passes": not self.reasons,
             "reasons": self.reasons,
             "dropped": self.dropped,
+            "repaired": self.repaired,
         }
 
 
@@ -72,8 +98,8 @@ class Generation:
         steps: Jumps of the flow map.
         nfe: Network calls per shape.
         resolution: Samples per axis of the extraction.
-        seconds: Wall time of each stage: `network`, `decode and extract`, `report` and, for steps="auto", `choice of
-            steps`.
+        seconds: Wall time of each stage: `network`; `decode`, which is all calls of the decoder; `extraction`, which is
+            the rest of the way to meshes; `report`, with dropping and repair; for steps="auto", `choice of steps`.
         latents: What the decoder was given (count, *latent shape).
     """
 
@@ -88,6 +114,19 @@ class Generation:
     def meshes(self) -> list[trimesh.Trimesh]:
         """The surfaces, in the unit frame."""
         return [shape.mesh for shape in self.shapes]
+
+    def placed(self, up: Up = "y", size: float | None = None) -> "Generation":
+        """Return the shapes as other software wants them: with another axis up, as large as they are in life.
+
+        Args:
+            up: Axis that is to point up; generated shapes have y up and z in front, as GLB wants it. With `z` the front
+                is -y, as in Blender and most printers' software.
+            size: Longest edge of every shape's box, in whatever unit the file is to have; as generated if None.
+
+        Raises:
+            ValueError: Another axis, or a size that is not positive.
+        """
+        return replace(self, shapes=[shape.placed(up, size) for shape in self.shapes])
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything but the surfaces, for generation.json."""
@@ -119,8 +158,10 @@ def save_generation(result: Generation, out: str | Path, file_format: str = "ply
     partial = out / f".partial-{time.time_ns()}"
     partial.mkdir()
     try:
+        start = time.perf_counter()
         names = [_export(shape, partial, i, file_format) for i, shape in enumerate(result.shapes)]
-        about = {"model": str(model), **result.as_dict()}
+        seconds = {**result.seconds, "export": time.perf_counter() - start}
+        about = {"model": str(model), **replace(result, seconds=seconds).as_dict()}
         for name, entry in zip(names, about["shapes"], strict=True):
             entry["file"] = name
         (partial / ABOUT).write_text(json.dumps(about, indent=2) + "\n")

@@ -1,7 +1,7 @@
 """From a checkpoint to what it makes: the door to the pipelines, one for every kind of thing that models make."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,16 +64,30 @@ class Pipeline:
 
 @dataclass
 class Clock:
-    """Adds up the wall time of named stages."""
+    """Adds up the wall time of named stages; what an inner stage takes is not the outer one's."""
 
     seconds: dict[str, float] = field(default_factory=dict)
+    within: float = 0.0
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Time what is done inside."""
-        start = time.perf_counter()
-        yield
-        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+        start, before, self.within = time.perf_counter(), self.within, 0.0
+        try:
+            yield
+        finally:
+            spent = time.perf_counter() - start
+            self.seconds[name] = self.seconds.get(name, 0.0) + spent - self.within
+            self.within = before + spent
+
+    def timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the function with its time counted as a stage's."""
+
+        def counted(*args: Any) -> Any:
+            with self.stage(name):
+                return function(*args)
+
+        return counted
 
 
 def model_folder(name: str | Path) -> Path:

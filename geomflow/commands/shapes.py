@@ -23,6 +23,10 @@ def generate(
     resolution: int = 128,
     refine: int = 0,
     class_name: Annotated[str | None, tyro.conf.arg(name="class")] = None,
+    floaters: Literal["keep", "specks", "largest"] = "specks",
+    repair: Literal["none", "fill", "remesh"] = "none",
+    up: Literal["y", "z"] = "y",
+    size: float | None = None,
     device: Device = "cpu",
 ) -> None:
     """Generate shapes from an embedded model or a checkpoint folder.
@@ -37,14 +41,19 @@ def generate(
         resolution: Samples per axis of the surface extraction.
         refine: Rounds in which vertices are moved on to the surface of the decoded field.
         class_name: What to generate, for a model that knows classes.
+        floaters: Bodies beside the largest that stay: all, all but specks under 2 % of its volume, or none.
+        repair: What may be done to a mesh that is no solid: nothing, filling holes, or remeshing its signed distance.
+        up: Axis that points up in the files; the front is +z, or -y where z is up.
+        size: Longest edge of every shape in the files, in the unit they are to have; by default about 1.9.
         device: Where to compute.
     """
     from geomflow.generation import save_generation
     from geomflow.pipelines.shapes import ShapePipeline
 
     pipeline = ShapePipeline.from_pretrained(model, device)
-    result = pipeline(count, steps, seed, resolution, progress=True, refine=refine, condition=class_name)
-    save_generation(result, out, format, model)
+    meshing = {"refine": refine, "floaters": floaters, "repair": repair}
+    result = pipeline(count, steps, seed, resolution, progress=True, condition=class_name, **meshing)
+    save_generation(result.placed(up, size), out, format, model)
     if not any(len(mesh.faces) for mesh in result.meshes):
         raise EmptySurface(f"no shape has a surface; the reasons are in {out}/generation.json")
     solid = sum(not shape.reasons for shape in result.shapes)

@@ -6,6 +6,7 @@ from geomflow.geometry.frame import Normalized, Similarity, normalize
 from geomflow.geometry.grid import SdfGrid, sdf_grid
 from geomflow.geometry.read import read_mesh, read_surface
 from geomflow.geometry.read_grid import read_grid
+from geomflow.geometry.repair import fill, remesh, repair
 from geomflow.geometry.rig import Rig, is_rigged, read_rig
 from geomflow.geometry.sharp import sample_sharp_edges
 from geomflow.geometry.solid import SolidReport, keep_largest, solid_report
@@ -22,6 +23,7 @@ __all__ = [
     "SolidReport",
     "SurfaceSamples",
     "extract_mesh",
+    "fill",
     "is_rigged",
     "keep_largest",
     "normalize",
@@ -29,6 +31,8 @@ __all__ = [
     "read_mesh",
     "read_rig",
     "read_surface",
+    "remesh",
+    "repair",
     "sample_sharp_edges",
     "sample_surface",
     "sdf_grid",

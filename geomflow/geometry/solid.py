@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass, replace
 from typing import Any, cast, no_type_check
 
+import manifold3d
 import numpy as np
 import trimesh
 from jaxtyping import Integer, Shaped
@@ -25,6 +26,7 @@ class SolidReport:
         volume: Enclosed volume, in the mesh's unit cubed.
         area: Surface area, in the mesh's unit squared.
         self_intersections: Pairs of faces without a common vertex that cut each other.
+        manifold: Whether manifold3d, and so whatever computes with it, takes the mesh as a solid.
     """
 
     watertight: bool
@@ -34,6 +36,7 @@ class SolidReport:
     volume: float
     area: float
     self_intersections: int
+    manifold: bool
 
     @property
     def passes(self) -> bool:
@@ -48,6 +51,7 @@ class SolidReport:
             f"{self.outer_components} outer components": self.outer_components != 1,
             f"volume {self.volume:.3g}": not self.volume > 0,
             f"{self.self_intersections} self-intersections": self.self_intersections > 0,
+            "not manifold": self.watertight and not self.manifold,
         }
         return [reason for reason, found in findings.items() if found]
 
@@ -72,6 +76,7 @@ def solid_report(mesh: trimesh.Trimesh) -> SolidReport:
         volume=float(volumes.sum()),
         area=float(mesh.area),
         self_intersections=count_self_intersections(vertices, faces),
+        manifold=_is_manifold(vertices, faces),
     )
 
 
@@ -96,8 +101,9 @@ def keep_largest(mesh: trimesh.Trimesh, share: float = 0.0) -> tuple[trimesh.Tri
     for cavity in np.flatnonzero(volumes < 0):
         wall = vertices[faces[np.argmax(body == cavity), :1]]
         kept[cavity] = winding_number(vertices, faces[kept[body] & (volumes[body] > 0)], wall)[0] > 0.5
-    cleaned = trimesh.Trimesh(vertices, faces[kept[body]], process=False)
-    cleaned.remove_unreferenced_vertices()
+    used, renumbered = np.unique(faces[kept[body]], return_inverse=True)
+    normals = mesh.vertex_normals[used] if "vertex_normals" in mesh._cache else None  # only if they were given
+    cleaned = trimesh.Trimesh(vertices[used], renumbered.reshape(-1, 3), vertex_normals=normals, process=False)
     return cleaned, int((~kept).sum())
 
 
@@ -115,6 +121,12 @@ def count_self_intersections(vertices: Shaped[np.ndarray, "v 3"], faces: Integer
     count = wp.zeros(len(faces), dtype=wp.int32, device="cpu")
     wp.launch(cast(Any, _count_crossings), len(faces), [tree.id, corners, indices, count], device="cpu")
     return int(count.numpy().sum())
+
+
+def _is_manifold(vertices: np.ndarray, faces: np.ndarray) -> bool:
+    """Whether manifold3d makes a solid of a mesh that is indexed as it is."""
+    mesh = manifold3d.Mesh64(vertices.astype(np.float64), faces.astype(np.uint64))
+    return len(faces) > 0 and manifold3d.Manifold(mesh).status() == manifold3d.Error.NoError
 
 
 def _bodies(faces: np.ndarray, vertex_count: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -19,7 +20,8 @@ from geomflow.geometry.distance import SignedDistanceField
 from geomflow.geometry.extract import extract_mesh
 from geomflow.geometry.frame import Similarity, normalize, sparse_similarity
 from geomflow.geometry.grid import sdf_grid
-from geomflow.geometry.solid import keep_largest, solid_report
+from geomflow.geometry.repair import RUNGS, Rung, repair
+from geomflow.geometry.solid import keep_largest
 from geomflow.geometry.surface import sample_surface
 from geomflow.model import ShapeModel
 from geomflow.ops import sample_farthest_points
@@ -27,8 +29,9 @@ from geomflow.pipeline import Clock, Pipeline
 
 logger = logging.getLogger("geomflow")
 
-SPECK = 0.02
-"""Bodies under this share of the largest body's volume are dropped from a generated mesh."""
+Floaters = Literal["keep", "specks", "largest"]
+FLOATERS: dict[Floaters, float] = {"keep": 0.0, "specks": 0.02, "largest": 1.0}
+"""Share of the largest body's volume under which other bodies of a generated mesh are dropped."""
 
 CONDITION_POINTS = 64
 """Points that models of completion are trained with; of more, as many are taken that cover them evenly."""
@@ -38,6 +41,33 @@ Condition = str | np.ndarray | None
 
 NETWORK_BATCH = 64
 """Shapes per network call, so that memory does not grow with the count."""
+
+
+@dataclass(frozen=True)
+class Meshing:
+    """How a decoded field becomes a mesh.
+
+    Attributes:
+        resolution: Samples per axis of the extraction.
+        refine: Rounds in which vertices are moved on to the surface of the field.
+        floaters: Which bodies beside the largest stay: all (`keep`), all but `specks` under 2 % of its volume, or none
+            (`largest`).
+        repair: Last rung of `geomflow.geometry.repair` that may be tried on a mesh that is no solid.
+
+    Raises:
+        ValueError: No such policy or rung.
+    """
+
+    resolution: int = 128
+    refine: int = 0
+    floaters: Floaters = "specks"
+    repair: Rung = "none"
+
+    def __post_init__(self) -> None:
+        """Checks the names."""
+        for name, choices in (("floaters", FLOATERS), ("repair", RUNGS)):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} must be one of {', '.join(choices)}, given {getattr(self, name)!r}")
 
 
 class ShapePipeline(Pipeline):
@@ -56,6 +86,8 @@ class ShapePipeline(Pipeline):
         progress: bool = False,
         condition: Condition = None,
         refine: int = 0,
+        floaters: Floaters = "specks",
+        repair: Rung = "none",
     ) -> Generation:
         """Generate shapes.
 
@@ -70,12 +102,15 @@ class ShapePipeline(Pipeline):
             condition: What to generate, for a model that knows: the name of a class, or points of a surface (n, 3) in
                 any frame and unit, to which the meshes are then returned; None leaves it to the model.
             refine: Rounds in which vertices are moved on to the surface of the decoded field.
+            floaters: Which bodies beside the largest stay, see `Meshing`.
+            repair: Last rung of `geomflow.geometry.repair` that may be tried on a mesh that is no solid.
 
         Raises:
-            ValueError: `count` or `steps` under 1, an unknown class, points that are no surface's, or a condition that
-                the model does not know; the message says what it knows.
+            ValueError: `count` or `steps` under 1, an unknown policy, rung or class, points that are no surface's, or a
+                condition that the model does not know; the message says what it knows.
             CheckpointError: The model has no flow map.
         """
+        meshing = Meshing(resolution, refine, floaters, repair)
         _, frame = self._told(condition)
         clock = Clock()
         if steps == "auto":
@@ -85,7 +120,7 @@ class ShapePipeline(Pipeline):
             latents = self.sample_latents(count, steps, seed, condition=condition)
         shapes = []
         for i in tqdm(range(count), desc="shapes", unit="mesh", disable=not progress):
-            shape = self._shape(latents[i], seed + i, resolution, clock, refine)
+            shape = self._shape(latents[i], seed + i, meshing, clock)
             shapes.append(shape if frame is None else shape.moved(frame))
         return Generation(shapes, steps, steps, resolution, clock.seconds, latents.cpu())
 
@@ -213,25 +248,27 @@ class ShapePipeline(Pipeline):
         decoded = extract_mesh(self.field(self.encode(unit, tokens)), resolution, refine=refine)
         return trimesh.Trimesh(frame.undo(np.asarray(decoded.vertices)), decoded.faces, process=False)
 
-    def shape(self, latent: Float[Tensor, " *latent"], resolution: int = 128, seed: int = 0) -> Shape:
+    def shape(self, latent: Float[Tensor, "*latent"], meshing: Meshing | None = None, seed: int = 0) -> Shape:
         """Return the shape of one latent: surface without specks, and its report.
 
         Args:
             latent: As `sample_latents` and `encode` give them.
-            resolution: Samples per axis of the extraction.
+            meshing: How its field becomes a mesh.
             seed: What is noted as the shape's seed.
         """
-        return self._shape(latent, seed, resolution, Clock())
+        return self._shape(latent, seed, meshing or Meshing(), Clock())
 
-    def _shape(self, latent: Tensor, seed: int, resolution: int, clock: Clock, refine: int = 0) -> Shape:
+    def _shape(self, latent: Tensor, seed: int, meshing: Meshing, clock: Clock) -> Shape:
         try:
-            with clock.stage("decode and extract"):
-                mesh = extract_mesh(self.field(latent), resolution, refine=refine)
+            with clock.stage("extraction"):
+                field = clock.timed("decode", self.field)(latent)
+                mesh = extract_mesh(clock.timed("decode", field), meshing.resolution, refine=meshing.refine)
         except EmptySurface as error:
             return Shape(seed, trimesh.Trimesh(), problem=str(error))
         with clock.stage("report"):
-            mesh, dropped = keep_largest(mesh, SPECK)
-            return Shape(seed, mesh, solid_report(mesh), dropped)
+            mesh, dropped = keep_largest(mesh, FLOATERS[meshing.floaters])
+            repaired = repair(mesh, meshing.repair, meshing.resolution)
+            return Shape(seed, repaired.mesh, repaired.report, dropped, repaired.rung)
 
 
 def make(model: ShapeModel, saved: Checkpoint, device: str) -> ShapePipeline:

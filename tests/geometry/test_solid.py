@@ -84,6 +84,14 @@ def test_keep_largest_drops_specks_and_keeps_the_cavity_of_what_stays():
         keep_largest(body, 2.0)
 
 
+def test_keep_largest_keeps_the_normals_that_a_mesh_was_given():
+    body, speck = Box((0.8, 0.8, 0.8)).mesh(), Moved(Box((0.05, 0.05, 0.05)), (0.95, 0.0, 0.0)).mesh()
+    mesh = joined(body, speck)
+    given = np.tile([[0.0, 0.0, 1.0]], (len(mesh.vertices), 1))
+    mesh = trimesh.Trimesh(mesh.vertices, mesh.faces, vertex_normals=given, process=False)
+    np.testing.assert_array_equal(keep_largest(mesh, 0.02)[0].vertex_normals, given[: len(body.vertices)])
+
+
 def test_nothing_is_no_solid():
     report = solid_report(trimesh.Trimesh())
     assert not report.passes
