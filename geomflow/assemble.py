@@ -93,7 +93,8 @@ def _autoencoder_training(config: RunConfig, data: str | Path, device: str) -> T
 def _flow_map_training(config: RunConfig, data: str | Path, device: str) -> Training:
     config = _with_classes(_with_encoder(config), data)
     model = ShapeModel(config)
-    checkpoint.fill(model.autoencoder, _encoder_weights(config), config.pretrained_encoder)
+    if config.pretrained_encoder:
+        checkpoint.fill(model.autoencoder, _encoder_weights(config), config.pretrained_encoder)
     model.autoencoder.requires_grad_(False)
     told = {"condition": config.condition, "classes": config.classes} if config.condition else {}
     dataset = _dataset(config, folder=str(data), autoencoder=model.autoencoder, scale=model.scale, **told)
@@ -169,10 +170,14 @@ def present_device(name: str) -> str:
 def _with_encoder(config: RunConfig) -> RunConfig:
     """The configuration with the encoder that its pretrained checkpoint was made with, and options given beside it.
 
+    An encoder without weights needs no checkpoint.
+
     Raises:
         ConfigError: A flow map without a pretrained encoder, or options for another encoder than that.
     """
     if not config.pretrained_encoder:
+        if not any(True for _ in build("encoders", config.encoder).parameters()):
+            return config
         raise ConfigError("a flow map wants --pretrained_encoder FOLDER, the run of a trained autoencoder")
     trained = checkpoint.load(config.pretrained_encoder).config.encoder
     if config.encoder.options and config.encoder.name != trained.name:

@@ -5,6 +5,8 @@ network is conditional and unconditional.
 """
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -71,10 +73,45 @@ def condition_module(kind: str, width: int, classes: int) -> nn.Module | None:
     Raises:
         ValueError: There is no such kind, or no class to choose.
     """
-    if kind not in ("", "class", "points"):
+    if kind == "points":
+        return PointsCondition(width)
+    if kind not in ("", "class"):
         raise ValueError(f"condition must be 'class', 'points' or '' for none, given {kind!r}")
-    if kind == "class":
-        if classes < 1:
-            raise ValueError(f"classes must be at least 1 for a class condition, given {classes}")
-        return ClassCondition(width, classes)
-    return PointsCondition(width) if kind else None
+    return vector_condition(kind, width, classes)
+
+
+def vector_condition(kind: str, width: int, classes: int) -> nn.Module | None:
+    """Return what reads conditions of a kind that is a vector alone, None for no condition.
+
+    Raises:
+        ValueError: The kind is another, or there is no class to choose.
+    """
+    if kind not in ("", "class"):
+        raise ValueError(f"condition must be 'class' or '' for none for this network, given {kind!r}")
+    if kind and classes < 1:
+        raise ValueError(f"classes must be at least 1 for a class condition, given {classes}")
+    return ClassCondition(width, classes) if kind else None
+
+
+def read_condition(module: Any, condition: Any, x: Tensor) -> tuple[Any, Tensor | None, Tensor | None]:
+    """Return a condition's vector, and its tokens with which of them are present, None if it has none.
+
+    Args:
+        module: What reads it, None for an unconditional network.
+        condition: As the network got it; None stands for nothing in particular.
+        x: The states, one row each.
+
+    Raises:
+        ValueError: The condition is not of the module's kind.
+    """
+    null = module.null if module else {}
+    if condition is not None and (not isinstance(condition, Mapping) or set(condition) != set(null)):
+        wanted = f"a mapping with {', '.join(map(repr, null))}" if null else "None"
+        raise ValueError(f"condition must be {wanted} for this network, given {_named(condition)}")
+    if module is None:
+        return 0.0, None, None
+    return module(module.nothing(x) if condition is None else condition)
+
+
+def _named(condition: Any) -> str:
+    return f"one with {', '.join(map(repr, condition))}" if isinstance(condition, Mapping) else type(condition).__name__

@@ -1,13 +1,12 @@
 """Diffusion transformer: a two-time network on latents, one token per cell of a grid or per token of a set."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from geomflow.networks._conditions import condition_module
+from geomflow.networks._conditions import condition_module, read_condition
 from geomflow.networks._layers import ConditionedBlock, CrossAttention, TimeEmbedding, zero_linear
 
 
@@ -66,7 +65,7 @@ class DiffusionTransformer(nn.Module):
             wanted = ", ".join(map(str, self.latent_shape))
             raise ValueError(f"x must have shape (batch, {wanted}), given {tuple(x.shape)}")
         tokens = self.embed(x.flatten(2).transpose(1, 2)) + self.place
-        vector, seen, present = self._told(condition, x)
+        vector, seen, present = read_condition(self.condition, condition, x)
         embedding = self.time(t, r) + vector
         for i, block in enumerate(self.blocks):
             if seen is not None:
@@ -79,20 +78,6 @@ class DiffusionTransformer(nn.Module):
         parts = [part for block in self.blocks for part in (block.attention, block.feed)]  # pyright: ignore
         layers = [layer for part in (*parts, *self.looks) for layer in part.modules()]  # pyright: ignore
         return [layer.weight for layer in layers if isinstance(layer, nn.Linear)]  # pyright: ignore
-
-    def _told(self, condition: Any, x: Tensor) -> tuple[Any, Tensor | None, Tensor | None]:
-        """The condition's vector, and its tokens with which of them are present."""
-        given = {} if condition is None else condition
-        if condition is not None and (not isinstance(given, Mapping) or set(given) != set(self.null)):
-            wanted = f"a mapping with {', '.join(map(repr, self.null))}" if self.null else "None"
-            raise ValueError(f"condition must be {wanted} for this network, given {_named(given)}")
-        if self.condition is None:
-            return 0.0, None, None
-        return self.condition(given or self.condition.nothing(x))  # pyright: ignore[reportCallIssue]
-
-
-def _named(condition: Any) -> str:
-    return f"one with {', '.join(map(repr, condition))}" if isinstance(condition, Mapping) else type(condition).__name__
 
 
 def make(
