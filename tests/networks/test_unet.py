@@ -143,5 +143,5 @@ def test_shapes_are_generated_without_an_autoencoder(tmp_path):
     assert latents.shape == (16, 1, 8, 8, 8)
     corners = latents[:, 0, ::7, ::7, ::7].flatten(1)
     middles = latents[:, 0, 3:5, 3:5, 3:5].flatten(1).mean(1)
-    assert (corners.mean(1) > 0.5).float().mean() > 0.8  # outside of all four solids
+    assert (corners > 0).all()  # outside of all four solids
     assert middles.std() > 0.2  # the ring has a hole, the others have none
