@@ -1,11 +1,15 @@
-"""How well the embedded model's autoencoder reproduces chairs it has not seen, beside retrieval and PCA.
+"""How well autoencoders reproduce chairs they have not seen, beside retrieval and PCA.
 
-python -m benchmarks.chairs_reconstruction build/seating --model chairs --out docs/results
+python -m benchmarks.chairs_reconstruction build/seating --models chairs completion completion:128 --out docs/results
+
+NAME:TOKENS takes that many tokens of a latent set. Test shapes that are nearer to a training shape than 1.5 times what
+a second sample of that shape would be (`geomflow.metrics.duplicates`) count as near duplicates, and are left out of the
+tables that say so.
 """
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,7 +20,16 @@ from tqdm import tqdm
 
 from geomflow.geometry import SdfGrid, SignedDistanceField, extract_mesh, sample_surface
 from geomflow.geometry.grid import narrow_band
-from geomflow.metrics import MeasuredShape, ReconstructionMetrics, compare_shapes, summaries
+from geomflow.metrics import (
+    MeasuredShape,
+    ReconstructionMetrics,
+    compare_shapes,
+    duplicates,
+    nearest,
+    pairwise_chamfer,
+    sampling_floors,
+    summaries,
+)
 from geomflow.pipeline import Pipeline
 from geomflow.prep.manifest import record_files
 from geomflow.records import ShapeRecord, load_record
@@ -24,6 +37,10 @@ from geomflow.viz import contact_sheet, save_png
 
 RESOLUTION = 128
 POINTS = 100_000
+CLOUD = 2048
+Rows = dict[str, list[tuple[str, ReconstructionMetrics]]]
+"""Metrics of every shape, by method."""
+
 PROCEDURAL = ("chair_1", "chair_2", "chair_3", "bar_chair_", "office_chair_")
 
 
@@ -53,7 +70,7 @@ def fit_linear(grids: np.ndarray) -> Linear:
 
 def records(data: Path, split: str) -> list[ShapeRecord]:
     """Records of a split with the arrays needed here."""
-    names = ("sdf_grid", "vertices", "faces")
+    names = ("sdf_grid", "vertices", "faces", "surface_points")
     return [load_record(file, names) for file in record_files(data, split)]
 
 
@@ -77,12 +94,14 @@ def measured_grid(values: np.ndarray, seed: int) -> MeasuredShape:
     return MeasuredShape(fine < 0, sample_surface(mesh, POINTS, seed), float(mesh.area))
 
 
-def measured_model(pipeline: Pipeline, record: ShapeRecord, seed: int) -> tuple[MeasuredShape, trimesh.Trimesh]:
-    """The autoencoder's reconstruction, asked at the nodes themselves."""
-    field = pipeline.field(pipeline.encode(mesh_of(record)))
-    mesh = extract_mesh(field, RESOLUTION)
-    inside = narrow_band(field, RESOLUTION, slack=1.5).values < 0
-    return MeasuredShape(inside, sample_surface(mesh, POINTS, seed), float(mesh.area)), mesh
+def measured_model(
+    pipeline: Pipeline, record: ShapeRecord, seed: int, tokens: int | None
+) -> tuple[MeasuredShape, trimesh.Trimesh]:
+    """The autoencoder's reconstruction, asked at the nodes near its surface."""
+    field = pipeline.field(pipeline.encode(mesh_of(record), tokens))
+    grid = narrow_band(field, RESOLUTION, slack=1.5)
+    mesh = extract_mesh(grid)
+    return MeasuredShape(grid.values < 0, sample_surface(mesh, POINTS, seed), float(mesh.area)), mesh
 
 
 def nearest_grid(occupied: np.ndarray, wanted: np.ndarray) -> int:
@@ -96,37 +115,50 @@ def group(record: ShapeRecord) -> str:
     return "procedural" if record.header.id.startswith(PROCEDURAL) and record.header.id[-5:].isdigit() else "real"
 
 
-def measure(
-    data: Path, model: str, limit: int | None
-) -> tuple[dict[str, list[tuple[str, ReconstructionMetrics]]], list]:
-    """Metrics per method and shape, and pairs of meshes for the picture."""
-    pipeline, train, test = Pipeline.from_pretrained(model), records(data, "train"), records(data, "test")[:limit]
+def original(test: list[ShapeRecord], train: list[ShapeRecord]) -> set[str]:
+    """Ids of test shapes that are no near duplicates of a training shape."""
+    tested, trained = (np.stack([r.surface_points[:CLOUD] for r in part]).astype(float) for part in (test, train))
+    copies = duplicates(nearest(pairwise_chamfer(tested, trained)), sampling_floors(trained))
+    return {record.header.id for record, copy in zip(test, copies, strict=True) if not copy}
+
+
+def baselines(train: list[ShapeRecord]) -> dict[str, Callable[[ShapeRecord], MeasuredShape]]:
+    """Retrieval and PCA, on grids of the training shapes."""
     grids = np.stack([record.sdf_grid for record in train]).astype(np.float32)
     linear, occupied = fit_linear(grids), grids < 0
     methods: dict[str, Callable[[ShapeRecord], MeasuredShape]] = {
         f"PCA, {n} numbers": lambda r, n=n: measured_grid(linear.reconstruct(r.sdf_grid.astype(np.float32), n), 1)
         for n in (64, 256, len(train) - 1)
     }
-    methods["nearest training shape"] = lambda r: measure_reference_again(train[nearest_grid(occupied, r.sdf_grid < 0)])
-    rows: dict[str, list[tuple[str, ReconstructionMetrics]]] = {name: [] for name in ("autoencoder", *methods)}
-    pairs = []
+    methods["nearest training shape"] = lambda r: measured_reference(train[nearest_grid(occupied, r.sdf_grid < 0)], 1)
+    return methods
+
+
+def measure(
+    test: list[ShapeRecord], models: list[str], methods: dict[str, Callable[[ShapeRecord], MeasuredShape]]
+) -> tuple[Rows, dict[str, trimesh.Trimesh]]:
+    """Metrics per method and shape, and the meshes that the first model makes."""
+    parts = [name.partition(":") for name in models]
+    pipelines = {name: Pipeline.from_pretrained(name) for name, _, _ in parts}
+    rows: Rows = {row_name(*part): [] for part in parts} | {name: [] for name in methods}
+    meshes = {}
     for record in tqdm(test, desc="test shapes"):
         reference = measured_reference(record, seed=0)
-        found, mesh = measured_model(pipeline, record, seed=1)
-        rows["autoencoder"].append((record.header.id, compare_shapes(reference, found)))
-        pairs.append((mesh_of(record), mesh, group(record)))
+        for i, (name, colon, tokens) in enumerate(parts):
+            found, mesh = measured_model(pipelines[name], record, 1, int(tokens) if tokens else None)
+            rows[row_name(name, colon, tokens)].append((record.header.id, compare_shapes(reference, found)))
+            meshes |= {record.header.id: mesh} if i == 0 else {}
         for name, method in methods.items():
             rows[name].append((record.header.id, compare_shapes(reference, method(record))))
-    groups = {record.header.id: group(record) for record in test}
-    return {"rows": rows, "groups": groups}, pairs
+    return rows, meshes
 
 
-def measure_reference_again(record: ShapeRecord) -> MeasuredShape:
-    """A training shape with other surface samples than a reference has."""
-    return measured_reference(record, seed=1)
+def row_name(model: str, _colon: str, tokens: str) -> str:
+    """What a table calls a model and its number of tokens."""
+    return Path(model).name + (f", {tokens} tokens" if tokens else "")
 
 
-def table(rows: dict[str, list[tuple[str, ReconstructionMetrics]]], chosen: set[str]) -> list[str]:
+def table(rows: Rows, chosen: Iterable[str]) -> list[str]:
     """Markdown table of mean, median and worst tenth over the chosen shapes."""
     lines = [
         "| method | IoU mean | median | worst 10 % | chamfer mean | F-score @ 1 % | normal consistency |",
@@ -147,31 +179,40 @@ def table(rows: dict[str, list[tuple[str, ReconstructionMetrics]]], chosen: set[
     return lines
 
 
+def groups(test: list[ShapeRecord], train: list[ShapeRecord]) -> dict[str, set[str]]:
+    """Ids of the shapes of each table."""
+    kinds = {kind: {r.header.id for r in test if group(r) == kind} for kind in ("procedural", "real")}
+    every, fresh = set().union(*kinds.values()), original(test, train)
+    return {"": every, "near-duplicate-free": fresh, **kinds, "near-duplicate-free real": fresh & kinds["real"]}
+
+
+def sheet(test: list[ShapeRecord], meshes: dict[str, trimesh.Trimesh]) -> list[trimesh.Trimesh]:
+    """Some test shapes, and what became of them."""
+    kinds = {kind: [r for r in test if group(r) == kind] for kind in ("procedural", "real")}
+    shown = [*kinds["procedural"][::12], *kinds["real"][::6]][:8]
+    return [*map(mesh_of, shown), *(meshes[record.header.id] for record in shown)]
+
+
 def main() -> None:
     """Measure, print, and write tables and the picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--model", default="chairs")
+    parser.add_argument("--models", nargs="+", default=["chairs"])
     parser.add_argument("--out", type=Path, default=Path("docs/results"))
     parser.add_argument("--limit", type=int)
     options = parser.parse_args()
-    found, pairs = measure(options.data, options.model, options.limit)
+    train, test = records(options.data, "train"), records(options.data, "test")[: options.limit]
+    rows, meshes = measure(test, options.models, baselines(train))
     lines = []
-    for name in ("procedural", "real"):
-        chosen = {shape for shape, kind in found["groups"].items() if kind == name}
+    for name, chosen in groups(test, train).items():
         if chosen:
-            lines += [f"\n### {len(chosen)} {name} test shapes\n", *table(found["rows"], chosen)]
+            lines += [f"\n### {len(chosen)} {name} test shapes\n".replace("  ", " "), *table(rows, chosen)]
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "chairs_reconstruction.md").write_text("\n".join(lines).strip() + "\n")
-    flat = {name: {shape: asdict(m) for shape, m in results} for name, results in found["rows"].items()}
+    flat = {name: {shape: asdict(m) for shape, m in results} for name, results in rows.items()}
     (options.out / "chairs_reconstruction.json").write_text(json.dumps(flat, indent=1) + "\n")
-    shown = [
-        pair
-        for kind in ("procedural", "real")
-        for pair in [p for p in pairs if p[2] == kind][:: 12 if kind == "procedural" else 6]
-    ][:8]
-    sheet = [mesh for original, _, _ in shown for mesh in [original]] + [mesh for _, mesh, _ in shown]
-    save_png(contact_sheet(sheet, columns=len(shown), size=220), options.out / "chairs_reconstruction.png")
+    meshes = sheet(test, meshes)
+    save_png(contact_sheet(meshes, columns=len(meshes) // 2, size=220), options.out / "chairs_reconstruction.png")
     print("\n".join(lines))
 
 

@@ -141,7 +141,9 @@ def test_shapes_are_generated_without_an_autoencoder(tmp_path):
     directions = np.eye(3)
     np.testing.assert_allclose(field(0.8 * directions), 0, atol=0.06)
     assert latents.shape == (16, 1, 8, 8, 8)
-    corners = latents[:, 0, ::7, ::7, ::7].flatten(1)
-    middles = latents[:, 0, 3:5, 3:5, 3:5].flatten(1).mean(1)
-    assert (corners > 0).all()  # outside of all four solids
-    assert middles.std() > 0.2  # the ring has a hole, the others have none
+    made = shelves.load(
+        "datasets", "latents", folder=str(data), autoencoder=pipeline.model.autoencoder, scale=pipeline.model.scale
+    )
+    data_mean = pipeline.model.scale.restore(made.mean).mean(0)
+    together = torch.corrcoef(torch.stack([latents.mean(0).flatten(), data_mean.flatten()]))[0, 1]
+    assert together > 0.8  # what solids have in common is learned first
