@@ -72,19 +72,21 @@ class SetDecoder(nn.Module):
         return torch.cat([self._values(keys, part) for part in points.split(CHUNK, dim=1)], dim=1)
 
     def _values(self, keys: Tensor, points: Tensor) -> Tensor:
-        idx = knn_points(points, keys[..., :3], K=min(self.nearest + 1, keys.shape[1])).idx
-        places, planes = _rows(keys, idx).split((3, keys.shape[2] - 3), dim=3)
-        offsets = points[:, :, None] - places
-        nearness, x, y, z = _nearness(offsets)[..., None], *(offsets[:, :, :-1] / self.reach).split(1, dim=3)
-        level, by_x, by_y, by_z = planes[:, :, :-1].chunk(4, dim=3)
-        features = F.silu(level + by_x * x + by_y * y + by_z * z)
+        places, planes = keys.split((3, keys.shape[2] - 3), dim=2)
+        idx = knn_points(points, places, K=min(self.nearest + 1, keys.shape[1])).idx
+        offsets = points[:, :, None] - _rows(places, idx)
+        nearness, along = _nearness(offsets)[..., None], (offsets[:, :, :-1] / self.reach).split(1, dim=3)
+        features, *slopes = _rows(planes, idx[:, :, :-1]).chunk(4, dim=3)
+        for slope, offset in zip(slopes, along, strict=True):
+            features = torch.addcmul(features, slope, offset)
+        features = F.silu(features)
         weights = nearness * self.score(features).clamp(-6, 6).exp()
         return self.head((weights * features).sum(dim=2) / weights.sum(dim=2)).squeeze(-1)
 
 
 def _rows(values: Float[Tensor, "batch m c"], idx: Int[Tensor, "batch n k"]) -> Float[Tensor, "batch n k c"]:
     """Rows of values by their number, all of which are present."""
-    return torch.stack([one[rows] for one, rows in zip(values, idx, strict=True)])
+    return values[torch.arange(len(values), device=idx.device)[:, None, None], idx]
 
 
 def _nearness(offsets: Float[Tensor, "batch n k 3"]) -> Float[Tensor, "batch n k1"]:
