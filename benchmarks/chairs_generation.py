@@ -15,7 +15,7 @@ import numpy as np
 import trimesh
 from tqdm import tqdm
 
-from geomflow.geometry import sample_surface, write_mesh
+from geomflow.geometry import repair, sample_surface, write_mesh
 from geomflow.metrics import Evaluation, Options, evaluate, nearest, pairwise_chamfer
 from geomflow.pipeline import Pipeline
 from geomflow.pipelines.shapes import Meshing
@@ -70,11 +70,12 @@ COLUMNS = (
     "duplicates of training shapes",
     "solid",
     "printable",
+    "solid with --repair remesh",
     "network s",
 )
 
 
-def row(name: str, sets: dict[str, list], solids: list, seconds: str) -> str:
+def row(name: str, sets: dict[str, list], solids: list, repaired: str, seconds: str) -> str:
     """One line of the table from an evaluation's numbers, by metric: value, and null band or interval."""
     text = [
         *(_percent(sets, f"1-nna-{distance}") for distance in ("chamfer", "emd")),
@@ -85,7 +86,7 @@ def row(name: str, sets: dict[str, list], solids: list, seconds: str) -> str:
         _percent(sets, "duplicate-rate"),
         *(_percent({n.metric: n for n in solids}, share) for share in ("solid", "printable")),
     ]
-    return f"| {name} | " + " | ".join([*text, seconds]) + " |"
+    return f"| {name} | " + " | ".join([*text, repaired, seconds]) + " |"
 
 
 def _percent(numbers: dict, metric: str) -> str:
@@ -127,7 +128,12 @@ def main() -> None:
         solids = evaluate(folder, None, "solid", options=how)
         for found, kind in ((sets, "pointflow"), (solids, "solid")):
             found.save(options.work / f"{folder.name}-{kind}.json")
-        lines.append(row(name, {n.metric: n for n in sets.numbers}, solids.numbers, f"{seconds:.2f}"))
+        solid = [
+            not problem or bool(len(mesh.faces)) and repair(mesh).report.passes
+            for mesh, problem in zip(meshes, problems, strict=True)
+        ]
+        share = f"{100 * sum(solid) / COUNT:.1f} %"
+        lines.append(row(name, {n.metric: n for n in sets.numbers}, solids.numbers, share, f"{seconds:.2f}"))
         print(lines[-1], flush=True)
     lines += controls(sets)
     (options.out / "chairs_generation.md").write_text("\n".join(lines) + "\n")
@@ -140,7 +146,7 @@ def controls(found: Evaluation) -> list[str]:
     """Rows of training shapes as generated ones, and of what the test shapes are to the training shapes."""
     ((name, numbers),) = found.controls.items()
     reference = {n.metric.removeprefix("reference-"): n for n in found.numbers if n.metric.startswith("reference-")}
-    return [row(name, {n.metric: n for n in numbers}, [], ""), row("test shapes", reference, [], "")]
+    return [row(name, {n.metric: n for n in numbers}, [], "", ""), row("test shapes", reference, [], "", "")]
 
 
 def draw(options: argparse.Namespace, made: dict[str, list[trimesh.Trimesh]], failed: dict[str, str]) -> None:

@@ -61,6 +61,10 @@ class EmptySurface(GeomflowError, ValueError):
     """A field has no zero level inside its box, so there is nothing to extract."""
 
 
+class ConditionError(GeomflowError, ValueError):
+    """A model is asked for a class it does not know, or to complete points that are none."""
+
+
 class CheckpointError(GeomflowError):
     """A checkpoint is missing, truncated, of another kind, or from a newer format."""
 

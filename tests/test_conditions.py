@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from geomflow import checkpoint, shelves
+from geomflow.cli import main
 from geomflow.config import Item, Optimization, RunConfig
 from geomflow.errors import ConfigError
-from geomflow.geometry import sample_surface, write_mesh
+from geomflow.geometry import read_mesh, sample_surface, write_mesh
 from geomflow.geometry.distance import SignedDistanceField
 from geomflow.geometry.primitives import Box, Sphere, Torus
 from geomflow.metrics import volumetric_iou
@@ -195,3 +196,35 @@ def test_conditions_that_do_not_fit_the_run_are_named(run, data, tmp_path):
     ):
         with pytest.raises((ConfigError, ValueError), match=message):
             train(flow_map("sdf_class_flow_map", run, **changes), data, tmp_path / "run", progress=False)
+
+
+def test_the_command_completes_a_point_file(completion, tmp_path, capsys):
+    completion.save_pretrained(tmp_path / "model")
+    points = 100.0 * cloud()
+    np.save(tmp_path / "points.npy", points)
+    arguments = ["complete", str(tmp_path / "model"), str(tmp_path / "points.npy"), "--resolution", "24"]
+    assert main([*arguments, "--steps", "1", "--seed", "3", "--out", str(tmp_path / "whole.stl")]) == 0
+    assert "from 64 points in 1 steps" in capsys.readouterr().out
+    wanted = completion(1, steps=1, seed=3, resolution=24, condition=points).meshes[0]
+    np.testing.assert_allclose(read_mesh(tmp_path / "whole.stl").bounds, wanted.bounds, rtol=1e-5)
+    np.save(tmp_path / "points.npy", points[:2])
+    assert main([*arguments, "--out", str(tmp_path / "none.ply")]) == 1
+    assert "points.npy: condition points must be at least 3 distinct ones" in capsys.readouterr().err
+    assert not (tmp_path / "none.ply").exists()
+
+
+def test_the_command_generates_a_class(by_class, tmp_path, capsys):
+    by_class.save_pretrained(tmp_path / "model")
+    arguments = [
+        "generate",
+        str(tmp_path / "model"),
+        "--count",
+        "1",
+        "--resolution",
+        "24",
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    assert main([*arguments, "--class", "ring"]) == 0
+    assert main([*arguments, "--class", "chair"]) == 1
+    assert "no class 'chair': the model knows ball, box, ring" in capsys.readouterr().err

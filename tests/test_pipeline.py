@@ -1,6 +1,8 @@
 """The embedded model: same seed same shape, alone or in a batch; solids; files that are whole."""
 
+import copy
 import json
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +15,8 @@ from geomflow.geometry.distance import SignedDistanceField
 from geomflow.geometry.primitives import Box, Moved, Union
 from geomflow.geometry.read import read_mesh
 from geomflow.metrics import volumetric_iou
-from geomflow.pipeline import Pipeline, pretrained_names
+from geomflow.pipeline import Clock, Pipeline, pretrained_names
+from geomflow.pipelines.shapes import Meshing
 
 
 @pytest.fixture(scope="module")
@@ -126,3 +129,62 @@ def test_a_shape_without_surface_is_listed_with_its_reason(tmp_path):
 def test_bad_counts_are_named(pipeline):
     with pytest.raises(ValueError, match="count and steps must be whole numbers of at least 1, given 0 and 2"):
         pipeline(count=0)
+
+
+def test_files_are_as_large_and_as_upright_as_they_are_asked_to_be(result, tmp_path):
+    placed = result.placed(up="z", size=900.0)
+    for before, after in zip(result.shapes, placed.shapes, strict=True):
+        factor = 900.0 / before.mesh.extents.max()
+        x, y, z = before.mesh.vertices.T
+        np.testing.assert_allclose(after.mesh.vertices, factor * np.stack([x, -z, y], axis=1), rtol=1e-6)
+        assert after.mesh.volume == pytest.approx(after.report.volume, rel=1e-6)
+        assert after.report.area == pytest.approx(factor**2 * before.report.area)
+    save_generation(placed, tmp_path / "out", "stl")
+    assert read_mesh(tmp_path / "out" / "0000.stl").extents.max() == pytest.approx(900.0, rel=1e-5)
+    assert result.placed().meshes[0].bounds == pytest.approx(result.meshes[0].bounds)
+    with pytest.raises(ValueError, match="size must be positive, given 0"):
+        result.placed(size=0.0)
+
+
+def test_every_stage_has_its_own_time(result, tmp_path):
+    assert set(result.seconds) == {"network", "decode", "extraction", "report"}
+    save_generation(result, tmp_path, "ply")
+    seconds = json.loads((tmp_path / "generation.json").read_text())["seconds"]
+    assert set(seconds) == {*result.seconds, "export"}
+
+
+def test_a_clock_counts_inner_stages_once():
+    clock = Clock()
+    start = time.perf_counter()
+    with clock.stage("outer"):
+        time.sleep(0.02)
+        clock.timed("inner", time.sleep)(0.05)
+        with clock.stage("outer"):
+            time.sleep(0.01)
+    assert clock.seconds["inner"] >= 0.05
+    assert 0.03 <= clock.seconds["outer"] <= time.perf_counter() - start - clock.seconds["inner"] + 1e-3
+
+
+def test_bodies_beside_the_largest_go_or_stay(pipeline):
+    """Two balls, one of a hundredth of the other's volume, as a decoded field."""
+
+    def field(points: np.ndarray) -> np.ndarray:
+        small = np.linalg.norm(points - np.array([0.7, 0.0, 0.0]), axis=1) - 0.1
+        return np.minimum(np.linalg.norm(points - np.array([-0.3, 0.0, 0.0]), axis=1) - 0.46, small)
+
+    pipeline = copy.copy(pipeline)
+    pipeline.field = lambda latent: field
+    latent = torch.zeros(pipeline.model.autoencoder.latent_shape)
+    found = {policy: pipeline.shape(latent, Meshing(32, floaters=policy)) for policy in ("keep", "specks", "largest")}
+    assert [(s.dropped, s.report.outer_components) for s in found.values()] == [(0, 2), (1, 1), (1, 1)]
+    assert not found["keep"].as_dict()["passes"]
+    repaired = pipeline.shape(latent, Meshing(48, floaters="keep", repair="remesh"))
+    assert (repaired.repaired, repaired.report.outer_components) == ("none", 2)  # 0.44 apart is no gap
+
+
+@pytest.mark.usefixtures("unchecked_shapes")
+@pytest.mark.parametrize("wrong", [{"floaters": "some"}, {"repair": "glue"}])
+def test_policies_that_do_not_exist_are_named(pipeline, wrong):
+    ((name, value),) = wrong.items()
+    with pytest.raises(ValueError, match=f"{name} must be one of .*, given {value!r}"):
+        pipeline(1, **wrong)

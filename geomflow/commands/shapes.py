@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import tyro
 
 from geomflow.commands._common import Device, say
-from geomflow.errors import EmptySurface
+from geomflow.errors import ConditionError, EmptySurface
 
 MeshFormat = Literal["ply", "obj", "glb", "stl"]
 
@@ -123,7 +123,11 @@ def complete(
 
     check_writable(out)
     given = np.asarray(read_mesh(points).vertices)
-    result = ShapePipeline.from_pretrained(model, device)(1, steps, seed, resolution, condition=given, refine=refine)
+    pipeline = ShapePipeline.from_pretrained(model, device)
+    try:
+        result = pipeline(1, steps, seed, resolution, condition=given, refine=refine)
+    except ConditionError as error:
+        raise ConditionError(f"{points}: {error}") from error
     shape = result.shapes[0]
     if shape.problem:
         raise EmptySurface(f"{points}: {shape.problem}")

@@ -45,6 +45,7 @@ def repair(mesh: trimesh.Trimesh, up_to: Rung = "remesh", resolution: int = 128)
 
     Raises:
         ValueError: An unknown rung.
+        MeshHasNoFaces: The mesh has no faces, and is to be repaired.
     """
     if up_to not in RUNGS:
         raise ValueError(f"repair must be one of {', '.join(RUNGS)}, given {up_to!r}")

@@ -13,7 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from geomflow.checkpoint import Checkpoint
-from geomflow.errors import CheckpointError, EmptySurface
+from geomflow.errors import CheckpointError, ConditionError, EmptySurface
 from geomflow.flow import FlowMap
 from geomflow.generation import Generation, Shape
 from geomflow.geometry.distance import SignedDistanceField
@@ -181,7 +181,7 @@ class ShapePipeline(Pipeline):
         if self.saved.config.condition != kind:
             knows = {"class": "the name of a class", "points": "points of a surface"}
             wanted = knows.get(self.saved.config.condition, "None, as this model has no conditions")
-            raise ValueError(f"condition must be {wanted}, given {knows[kind]}")
+            raise ConditionError(f"condition must be {wanted}, given {knows[kind]}")
         if isinstance(condition, str):
             return {"class": torch.tensor([self._class_number(condition)], device=self.device)}, None
         points = _condition_points(condition)
@@ -190,7 +190,7 @@ class ShapePipeline(Pipeline):
 
     def _class_number(self, name: str) -> int:
         if name not in self.classes:
-            raise ValueError(f"no class {name!r}: the model knows {', '.join(self.classes)}")
+            raise ConditionError(f"no class {name!r}: the model knows {', '.join(self.classes)}")
         return self.classes.index(name)
 
     def _flow_map(self) -> FlowMap:
@@ -300,16 +300,18 @@ def _condition_points(condition: Any) -> np.ndarray:
     """Distinct points to complete a shape from, as many as models are trained with.
 
     Raises:
-        ValueError: They are no (n, 3) array, not finite, or fewer than three.
+        ConditionError: They are no (n, 3) array, not finite, or fewer than three.
     """
     points = np.asarray(condition, dtype=float)
     if points.ndim != 2 or points.shape[1] != 3:
-        raise ValueError(f"condition points must be an array of shape (n, 3), given {points.shape}")
+        raise ConditionError(f"condition points must be an array of shape (n, 3), given {points.shape}")
     if not np.isfinite(points).all():
-        raise ValueError("condition points must be finite, given some that are NaN or infinite")
+        raise ConditionError("condition points must be finite, given some that are NaN or infinite")
     distinct = np.unique(points, axis=0)
     if len(distinct) < 3:
-        raise ValueError(f"condition points must be at least 3 distinct ones, given {len(distinct)} of {len(points)}")
+        raise ConditionError(
+            f"condition points must be at least 3 distinct ones, given {len(distinct)} of {len(points)}"
+        )
     if len(distinct) < len(points):
         logger.warning(
             "%d of %d condition points are duplicates and do not count", len(points) - len(distinct), len(points)
