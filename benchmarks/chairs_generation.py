@@ -18,7 +18,6 @@ from tqdm import tqdm
 from geomflow.geometry import repair, sample_surface, write_mesh
 from geomflow.metrics import Evaluation, Options, evaluate, nearest, pairwise_chamfer
 from geomflow.pipeline import Pipeline
-from geomflow.pipelines.shapes import Meshing
 from geomflow.prep.manifest import record_files
 from geomflow.records import load_record
 from geomflow.viz import contact_sheet, save_png
@@ -41,7 +40,7 @@ def generated(pipeline: Pipeline, steps: int, ode: bool, seed: int) -> tuple[lis
     network_seconds = time.perf_counter() - start
     meshes, problems = [], []
     for latent in tqdm(latents, desc=f"{'ODE' if ode else 'flow map'}, {steps} steps", leave=False):
-        shape = pipeline.shape(latent, Meshing(RESOLUTION))
+        shape = pipeline.shape(latent, RESOLUTION)
         meshes.append(shape.mesh)
         problems.append("; ".join(shape.reasons))
     return meshes, problems, network_seconds
@@ -128,10 +127,7 @@ def main() -> None:
         solids = evaluate(folder, None, "solid", options=how)
         for found, kind in ((sets, "pointflow"), (solids, "solid")):
             found.save(options.work / f"{folder.name}-{kind}.json")
-        solid = [
-            not problem or bool(len(mesh.faces)) and repair(mesh).report.passes
-            for mesh, problem in zip(meshes, problems, strict=True)
-        ]
+        solid = [not problem or repair(mesh).report.passes for mesh, problem in zip(meshes, problems, strict=True)]
         share = f"{100 * sum(solid) / COUNT:.1f} %"
         lines.append(row(name, {n.metric: n for n in sets.numbers}, solids.numbers, share, f"{seconds:.2f}"))
         print(lines[-1], flush=True)

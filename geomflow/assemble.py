@@ -127,7 +127,7 @@ def _flow_map_loss(
     shelves.check_options(ErrorWeight, config.weight, "the run's [weight]")
     times, weight = TimePairs(**config.times), ErrorWeight(**config.weight)
     guidance = _guidance(config, model.flow_map.network)
-    objective = _objective(config.objective, model, device)
+    objective = _objective(config, model, device)
     loss = LossModule(model.flow_map, objective, times, weight, guidance=guidance, **given)
     return FlowMapLoss(loss, scale, config.optimization.averaged_targets)
 
@@ -142,6 +142,8 @@ def _guidance(config: RunConfig, network: Any) -> Guidance | None:
         return None
     if not config.condition:
         raise ConfigError("[guidance] wants a condition: --condition class, or points")
+    if isinstance(config.guidance.get("scale"), list | tuple):
+        raise ConfigError(f"guidance.scale must be a number in a run, given {config.guidance['scale']}")
     given = {"null": network.null, **config.guidance}
     shelves.check_options(Guidance, given, "the run's [guidance]")
     return Guidance(**given)
@@ -207,12 +209,13 @@ def restore(folder: str | Path, device: str = "cpu") -> tuple[Any, checkpoint.Ch
     return model.to(present_device(device)).eval().requires_grad_(False), saved
 
 
-def _objective(item: Item, student: Model, device: str) -> Objective:
+def _objective(config: RunConfig, student: Model, device: str) -> Objective:
     """The objective; a teacher given as a checkpoint folder becomes its frozen flow map.
 
     Raises:
-        ConfigError: The teacher is no flow map, or its latents are not the student's.
+        ConfigError: The teacher is no flow map, or its latents or condition are not the student's.
     """
+    item = config.objective
     folder = item.options.get("teacher")
     if not isinstance(folder, str):
         return build("objectives", item)
@@ -225,6 +228,12 @@ def _objective(item: Item, student: Model, device: str) -> Objective:
         own, other = (getattr(model, part, nn.Module()).state_dict() for model in (student, teacher))
         if own.keys() != other.keys() or any(not torch.equal(own[k], other[k].to(own[k].device)) for k in own):
             raise ConfigError(f"objective.teacher must have the student's latents, but the {part} of {folder} differs")
+    for part in ("condition", "classes"):
+        own, other = (getattr(one, part) for one in (config, saved.config))
+        if own != other:
+            raise ConfigError(
+                f"objective.teacher must have the student's {part}, {own or 'none'}, but {folder} has {other}"
+            )
     return build("objectives", replace(item, options={**item.options, "teacher": teacher.flow_map}))
 
 

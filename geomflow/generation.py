@@ -1,9 +1,10 @@
 """The result of a generation, and how it is written: numbered meshes, generation.json and a preview."""
 
 import json
+import math
 import shutil
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,11 +12,14 @@ import numpy as np
 import trimesh
 from torch import Tensor
 
-from geomflow.geometry.frame import Similarity
+from geomflow.geometry.frame import Similarity, normalize
 from geomflow.geometry.solid import SolidReport
 from geomflow.geometry.write import check_writable, write_mesh
 
 ABOUT, PREVIEW = "generation.json", "preview.png"
+
+OUTERMOST = 1.1
+"""How far from the middle a generated mesh may reach in the unit frame."""
 
 PREVIEWED = 64
 """Shapes drawn on a preview, at most."""
@@ -31,7 +35,7 @@ class Shape:
     """One generated shape.
 
     Attributes:
-        seed: Seed of its noise: the same model, seed and steps give it again, alone or in any batch.
+        seed: Seed of its noise: the same model, seed, steps and condition give it again, alone or in any batch.
         mesh: The surface, empty if there was none.
         report: Whether it is a solid, and if not, why.
         dropped: Bodies that were removed.
@@ -58,22 +62,26 @@ class Shape:
         return self._transformed(matrix, 1 / frame.scale)
 
     def placed(self, up: Up = "y", size: float | None = None) -> "Shape":
-        """Return the shape with an axis up and as large as it is to be, see `Generation.placed`.
+        """Return the shape as other software wants it: with another axis up, as large as it is in life.
+
+        Args:
+            up: Axis that is to point up; generated shapes have y up and z in front, as GLB wants it. With `z` the front
+                is -y, as in Blender and most printers' software.
+            size: Longest edge of the shape's box, in whatever unit the file is to have; as generated if None.
 
         Raises:
             ValueError: Another axis, or a size that is not positive.
         """
-        if up not in UPRIGHT:
-            raise ValueError(f"up must be one of {', '.join(UPRIGHT)}, given {up!r}")
-        if size is not None and not size > 0:
-            raise ValueError(f"size must be positive, given {size}")
+        check_placing(up, size)
         if not len(self.mesh.faces):
             return self
         factor = 1.0 if size is None else size / float(self.mesh.extents.max())
         return self._transformed(UPRIGHT[up] @ np.diag([factor] * 3 + [1.0]), factor)
 
     def _transformed(self, matrix: np.ndarray, factor: float) -> "Shape":
-        mesh = self.mesh.copy().apply_transform(matrix) if len(self.mesh.faces) else self.mesh
+        if not len(self.mesh.faces):
+            return self
+        mesh = self.mesh.copy(include_cache=True).apply_transform(matrix)  # with normals, if they are given
         return replace(self, mesh=mesh, report=self.report and self.report.scaled(factor))
 
     def as_dict(self) -> dict[str, Any]:
@@ -101,6 +109,7 @@ class Generation:
         seconds: Wall time of each stage: `network`; `decode`, which is all calls of the decoder; `extraction`, which is
             the rest of the way to meshes; `report`, with dropping and repair; for steps="auto", `choice of steps`.
         latents: What the decoder was given (count, *latent shape).
+        settings: What else decides the meshes: the condition by name, and how fields became meshes.
     """
 
     shapes: list[Shape]
@@ -109,24 +118,12 @@ class Generation:
     resolution: int
     seconds: dict[str, float]
     latents: Tensor
+    settings: dict[str, Any] = field(default_factory=dict)
 
     @property
     def meshes(self) -> list[trimesh.Trimesh]:
-        """The surfaces, in the unit frame."""
+        """The surfaces, in the unit frame, or in that of the points that they complete."""
         return [shape.mesh for shape in self.shapes]
-
-    def placed(self, up: Up = "y", size: float | None = None) -> "Generation":
-        """Return the shapes as other software wants them: with another axis up, as large as they are in life.
-
-        Args:
-            up: Axis that is to point up; generated shapes have y up and z in front, as GLB wants it. With `z` the front
-                is -y, as in Blender and most printers' software.
-            size: Longest edge of every shape's box, in whatever unit the file is to have; as generated if None.
-
-        Raises:
-            ValueError: Another axis, or a size that is not positive.
-        """
-        return replace(self, shapes=[shape.placed(up, size) for shape in self.shapes])
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything but the surfaces, for generation.json."""
@@ -135,19 +132,47 @@ class Generation:
             "steps": self.steps,
             "nfe": self.nfe,
             "resolution": self.resolution,
+            **self.settings,
             "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
             "shapes": [shape.as_dict() for shape in self.shapes],
         }
 
 
-def save_generation(result: Generation, out: str | Path, file_format: str = "ply", model: str = "") -> Path:
+def check_placing(up: str, size: float | None) -> None:
+    """Refuse an axis or a size that no file can have.
+
+    Raises:
+        ValueError: Another axis than y and z, or a size that is not positive and finite.
+    """
+    if up not in UPRIGHT:
+        raise ValueError(f"up must be one of {', '.join(UPRIGHT)}, given {up!r}")
+    if size is not None and not 0 < size < math.inf:
+        raise ValueError(f"size must be positive and finite, given {size}")
+
+
+def save_generation(
+    result: Generation,
+    out: str | Path,
+    file_format: str = "ply",
+    model: str = "",
+    up: Up = "y",
+    size: float | None = None,
+) -> Path:
     """Write 0000.ply, 0001.ply, ..., generation.json and preview.png into a folder, and return it.
 
     Everything is written to a temporary folder inside it and moved at the end, so nothing half-written is left behind;
     the shapes and the preview of an earlier generation in the same folder are removed then.
 
+    Args:
+        result: What was generated.
+        out: The folder.
+        file_format: Suffix of the meshes' files.
+        model: What generation.json calls the model.
+        up: Axis that points up in the files, see `Shape.placed`.
+        size: Longest edge of every shape in the files.
+
     Raises:
-        ValueError: Unknown format.
+        ValueError: Unknown format or axis, or a size that is not positive.
         OSError: The folder cannot be written or the disk is full.
     """
     from geomflow.viz import contact_sheet, save_png
@@ -159,13 +184,14 @@ def save_generation(result: Generation, out: str | Path, file_format: str = "ply
     partial.mkdir()
     try:
         start = time.perf_counter()
-        names = [_export(shape, partial, i, file_format) for i, shape in enumerate(result.shapes)]
+        placed = [shape.placed(up, size) for shape in result.shapes]
+        names = [_export(shape, partial, i, file_format) for i, shape in enumerate(placed)]
         seconds = {**result.seconds, "export": time.perf_counter() - start}
-        about = {"model": str(model), **replace(result, seconds=seconds).as_dict()}
+        about = {"model": str(model), "up": up, **replace(result, shapes=placed, seconds=seconds).as_dict()}
         for name, entry in zip(names, about["shapes"], strict=True):
             entry["file"] = name
         (partial / ABOUT).write_text(json.dumps(about, indent=2) + "\n")
-        drawn = [mesh for mesh in result.meshes if len(mesh.faces)][:PREVIEWED]
+        drawn = [_in_view(mesh) for mesh in result.meshes if len(mesh.faces)][:PREVIEWED]
         if drawn:
             save_png(contact_sheet(drawn), partial / PREVIEW)
         for file in _earlier(out):
@@ -175,6 +201,11 @@ def save_generation(result: Generation, out: str | Path, file_format: str = "ply
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return out
+
+
+def _in_view(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
+    """A mesh in the unit frame, where pictures are taken: as it is if it is there."""
+    return mesh if np.abs(mesh.bounds).max() <= OUTERMOST else normalize(mesh).mesh
 
 
 def _earlier(out: Path) -> list[Path]:

@@ -15,6 +15,7 @@ from geomflow.config import Item, Optimization, RunConfig
 from geomflow.errors import ConfigError
 from geomflow.geometry import read_mesh, sample_surface, write_mesh
 from geomflow.geometry.distance import SignedDistanceField
+from geomflow.geometry.frame import SPARSE_MARGIN
 from geomflow.geometry.primitives import Box, Sphere, Torus
 from geomflow.metrics import volumetric_iou
 from geomflow.pipeline import Pipeline
@@ -135,6 +136,7 @@ def test_the_order_and_copies_of_points_do_not_count_but_the_points_do(completio
         (np.zeros((4, 2)), r"shape \(n, 3\), given \(4, 2\)"),
         (np.full((4, 3), np.nan), "must be finite"),
         ("chair", "condition must be points of a surface, given the name of a class"),
+        (None, "condition must be points of a surface, given None"),
     ],
 )
 def test_conditions_that_are_no_points_are_refused(completion, condition, message):
@@ -181,7 +183,7 @@ def test_every_latent_has_the_class_and_the_points_of_its_shape(run, data):
     )
     batch = made.batch(torch.arange(4 * 2 * 3), torch.Generator().manual_seed(0))
     assert batch["points"].shape == (24, 40, 3)
-    torch.testing.assert_close(batch["points"].abs().amax(dim=(1, 2)), torch.full((24,), 0.82))
+    torch.testing.assert_close(batch["points"].abs().amax(dim=(1, 2)), torch.full((24,), SPARSE_MARGIN))
     places = made.mean[:, :3].transpose(1, 2)  # of tokens, on the same surface in the same frame
     assert torch.cdist(batch["points"], places).amin(dim=2).mean() < 0.25
     assert torch.cdist(batch["points"].roll(6, 0), places).amin(dim=2).mean() > 0.25
@@ -192,6 +194,7 @@ def test_conditions_that_do_not_fit_the_run_are_named(run, data, tmp_path):
         ({"condition": "colour"}, "condition must be 'class', 'points' or ''"),
         ({"condition": ""}, "wants a condition"),
         ({"guidance": {"strength": 2.0}}, "no option 'strength'"),
+        ({"guidance": {"scale": [1.0, 2.0]}}, "scale must be a number"),
         ({"encoder": Item("point_autoencoder", {"points": 9})}, "holds 'set_autoencoder'"),
     ):
         with pytest.raises((ConfigError, ValueError), match=message):
@@ -226,5 +229,5 @@ def test_the_command_generates_a_class(by_class, tmp_path, capsys):
         str(tmp_path / "out"),
     ]
     assert main([*arguments, "--class", "ring"]) == 0
-    assert main([*arguments, "--class", "chair"]) == 1
+    assert main([*arguments, "--class", "chair"]) == 2
     assert "no class 'chair': the model knows ball, box, ring" in capsys.readouterr().err

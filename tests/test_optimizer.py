@@ -39,3 +39,15 @@ def test_muon_takes_the_hidden_layers_and_adam_the_rest():
     assert len(optimizers(network, Optimization())) == 1
     with pytest.raises(ConfigError, match="wants a network that says which weights are hidden"):
         optimizers(nn.Linear(3, 3), Optimization(optimizer="muon"))
+
+
+def test_a_kernel_moves_as_the_matrix_that_it_is():
+    torch.manual_seed(0)
+    kernel = torch.nn.Parameter(torch.randn(6, 4, 3, 3, 3))
+    matrix = torch.nn.Parameter(kernel.detach().flatten(1).clone())
+    for _ in range(3):
+        gradient = torch.randn(6, 108)
+        for weight in (kernel, matrix):
+            weight.grad = gradient.view(weight.shape).clone()
+            Muon([weight], lr=0.1, weight_decay=0.1).step()
+    torch.testing.assert_close(kernel.detach().flatten(1), matrix.detach())

@@ -10,7 +10,8 @@ import pytest
 import torch
 import trimesh
 
-from geomflow.generation import Generation, Shape, save_generation
+from geomflow.generation import UPRIGHT, Generation, Shape, save_generation
+from geomflow.geometry import Similarity, solid_report
 from geomflow.geometry.distance import SignedDistanceField
 from geomflow.geometry.primitives import Box, Moved, Union
 from geomflow.geometry.read import read_mesh
@@ -132,18 +133,43 @@ def test_bad_counts_are_named(pipeline):
 
 
 def test_files_are_as_large_and_as_upright_as_they_are_asked_to_be(result, tmp_path):
-    placed = result.placed(up="z", size=900.0)
-    for before, after in zip(result.shapes, placed.shapes, strict=True):
+    for before in result.shapes:
+        after = before.placed(up="z", size=900.0)
         factor = 900.0 / before.mesh.extents.max()
         x, y, z = before.mesh.vertices.T
         np.testing.assert_allclose(after.mesh.vertices, factor * np.stack([x, -z, y], axis=1), rtol=1e-6)
         assert after.mesh.volume == pytest.approx(after.report.volume, rel=1e-6)
         assert after.report.area == pytest.approx(factor**2 * before.report.area)
-    save_generation(placed, tmp_path / "out", "stl")
-    assert read_mesh(tmp_path / "out" / "0000.stl").extents.max() == pytest.approx(900.0, rel=1e-5)
-    assert result.placed().meshes[0].bounds == pytest.approx(result.meshes[0].bounds)
-    with pytest.raises(ValueError, match="size must be positive, given 0"):
-        result.placed(size=0.0)
+        assert before.placed().mesh.bounds == pytest.approx(before.mesh.bounds)
+    for name, place in {"here": {}, "there": {"up": "z", "size": 900.0}}.items():
+        save_generation(result, tmp_path / name, "stl", **place)
+    assert read_mesh(tmp_path / "there" / "0000.stl").extents.max() == pytest.approx(900.0, rel=1e-5)
+    here, there = ((tmp_path / name / "preview.png").read_bytes() for name in ("here", "there"))
+    assert here == there
+    with pytest.raises(ValueError, match="size must be positive and finite, given 0"):
+        save_generation(result, tmp_path / "none", size=0.0)
+
+
+def test_a_preview_shows_shapes_that_are_elsewhere(tmp_path):
+    box = Box((0.6, 0.95, 0.4)).mesh()
+    far = box.copy().apply_transform(np.diag([7.0, 7.0, 7.0, 1.0])).apply_translation((90.0, 0.0, 0.0))
+    for name, mesh in {"here": box, "far": far}.items():
+        made = Generation([Shape(0, mesh, solid_report(mesh))], 1, 1, 8, {}, torch.zeros(1, 1))
+        save_generation(made, tmp_path / name)
+    here, there = ((tmp_path / name / "preview.png").read_bytes() for name in ("here", "far"))
+    assert here == there
+
+
+def test_normals_of_the_field_stay_with_a_mesh(pipeline, tmp_path):
+    shape = pipeline(1, seed=12, resolution=32, refine=1).shapes[0]
+    normals = shape.mesh.vertex_normals
+    placed = shape.placed(up="z", size=3.0).mesh
+    np.testing.assert_allclose(placed.vertex_normals, normals @ UPRIGHT["z"][:3, :3].T, atol=1e-6)
+    assert "vertex_normals" in placed._cache
+    moved = shape.moved(Similarity(np.array([1.0, 2.0, 3.0]), 0.5)).mesh
+    np.testing.assert_allclose(moved.vertex_normals, normals, atol=1e-6)
+    assert "vertex_normals" in moved._cache
+    assert "vertex_normals" in pipeline.reconstruct(stool(), resolution=32, refine=1)._cache
 
 
 def test_every_stage_has_its_own_time(result, tmp_path):
@@ -175,10 +201,10 @@ def test_bodies_beside_the_largest_go_or_stay(pipeline):
     pipeline = copy.copy(pipeline)
     pipeline.field = lambda latent: field
     latent = torch.zeros(pipeline.model.autoencoder.latent_shape)
-    found = {policy: pipeline.shape(latent, Meshing(32, floaters=policy)) for policy in ("keep", "specks", "largest")}
+    found = {policy: pipeline.shape(latent, meshing=Meshing(32, floaters=policy)) for policy in ("keep", "specks", "largest")}
     assert [(s.dropped, s.report.outer_components) for s in found.values()] == [(0, 2), (1, 1), (1, 1)]
     assert not found["keep"].as_dict()["passes"]
-    repaired = pipeline.shape(latent, Meshing(48, floaters="keep", repair="remesh"))
+    repaired = pipeline.shape(latent, meshing=Meshing(48, floaters="keep", repair="remesh"))
     assert (repaired.repaired, repaired.report.outer_components) == ("none", 2)  # 0.44 apart is no gap
 
 

@@ -47,13 +47,14 @@ def generate(
         size: Longest edge of every shape in the files, in the unit they are to have; by default about 1.9.
         device: Where to compute.
     """
-    from geomflow.generation import save_generation
+    from geomflow.generation import check_placing, save_generation
     from geomflow.pipelines.shapes import ShapePipeline
 
+    check_placing(up, size)
     pipeline = ShapePipeline.from_pretrained(model, device)
     meshing = {"refine": refine, "floaters": floaters, "repair": repair}
     result = pipeline(count, steps, seed, resolution, progress=True, condition=class_name, **meshing)
-    save_generation(result.placed(up, size), out, format, model)
+    save_generation(result, out, format, model, up, size)
     if not any(len(mesh.faces) for mesh in result.meshes):
         raise EmptySurface(f"no shape has a surface; the reasons are in {out}/generation.json")
     solid = sum(not shape.reasons for shape in result.shapes)
@@ -103,7 +104,7 @@ def complete(
     refine: int = 0,
     device: Device = "cpu",
 ) -> None:
-    """Make a whole surface of a few points on it, in the points' own frame and unit.
+    """Make a whole surface of a few points on it, in the points' own unit and place, with y up and the front at +z.
 
     Args:
         model: Embedded name or checkpoint folder of a model that was trained for it.

@@ -14,6 +14,8 @@ USES = {
 }
 """What to do with a run of a task."""
 
+COMPLETES = "complete {} POINTS --out whole.ply"
+
 
 def train(
     preset: tyro.conf.Positional[str],
@@ -44,4 +46,5 @@ def train(
     base = configs.read_toml(preset) if preset.endswith(".toml") else shelves.load("presets", preset)
     config = configs.override(base, settings or {})
     run(config, data, out, minutes, resume, device)
-    say(f"wrote {out}; try: geomflow {USES[config.task].format(out)}")
+    use = COMPLETES if config.condition == "points" else USES[config.task]
+    say(f"wrote {out}; try: geomflow {use.format(out)}")

@@ -75,10 +75,12 @@ def make(
         raise ConfigError(f"condition 'points' wants an encoder that reads surfaces, not {autoencoder.reads!r}")
     files = record_files(folder, split)
     if condition == "points":
-        drawn = [_variants(file, autoencoder, mirror, points, variants) for file in files]
-        views, rows = (torch.cat(parts) for parts in zip(*drawn, strict=True))
-        posteriors = [_encode(part, autoencoder) for part in views.split(variants)]
-        told = {"points": rows}
+        posteriors, rows = [], []
+        for file in files:
+            views, few = _variants(file, autoencoder, mirror, points, variants)
+            posteriors.append(_encode(views, autoencoder))
+            rows.append(few)
+        told = {"points": torch.cat(rows)}
     else:
         read = _VIEWS[str(autoencoder.reads)]
         posteriors = [_encode(read(file, autoencoder)[: 1 + mirror], autoencoder) for file in files]

@@ -1,10 +1,13 @@
-"""Convolution blocks shared by the encoders of grids."""
+"""Parts that encoders share: convolution blocks, waves, places as features, noise."""
 
 from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+WAVELENGTHS = (2.0, 1.0, 1 / 2, 1 / 4, 1 / 8)
+"""Periods of the waves that places in [-1, 1]^3 are told with."""
 
 
 class ResidualBlock(nn.Module):
@@ -50,6 +53,18 @@ def waves(positions: Float[Tensor, "batch n 3"], periods: Sequence[float]) -> Fl
     """Return sine and cosine of positions for every period, which is in the positions' unit."""
     phases = torch.cat([positions * (2 * torch.pi / period) for period in periods], dim=-1)
     return torch.cat([phases.sin(), phases.cos()], dim=-1)
+
+
+class Place(nn.Module):
+    """Where points lie, as features of tokens."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3 + 6 * len(WAVELENGTHS), width)
+
+    def forward(self, points: Float[Tensor, "batch n 3"]) -> Float[Tensor, "batch n width"]:
+        """Return features of places in [-1, 1]^3."""
+        return self.linear(torch.cat([points, waves(points, WAVELENGTHS)], dim=-1))
 
 
 def standard_normal(like: Tensor, generator: torch.Generator | None) -> Tensor:

@@ -27,6 +27,10 @@ class ReconstructionLoss(nn.Module):
         eikonal_weight: Factor on the mean squared deviation of the gradient's length from 1, close to the surface.
         fewest_tokens: If not 0, latents are cut to a random number of tokens in every step, at least this many, so that
             the decoder learns to do with fewer.
+
+    Raises:
+        ConfigError: The autoencoder's latents have no tokens, or not between the fewest and all; or there are no
+            surface points to look at.
     """
 
     def __init__(
@@ -39,6 +43,12 @@ class ReconstructionLoss(nn.Module):
     ) -> None:
         super().__init__()
         self.autoencoder: Any = autoencoder
+        least, most = getattr(autoencoder, "least_tokens", 0), getattr(autoencoder, "tokens", 0)
+        if fewest_tokens and not least <= fewest_tokens <= most:
+            wanted = f"lie in [{least}, {most}], or be 0" if most else "be 0 for latents that are no sets"
+            raise ConfigError(f"reconstruction.fewest_tokens must {wanted}, given {fewest_tokens}")
+        if surface_weight and autoencoder.reads != "surface":
+            raise ConfigError("reconstruction.surface_weight must be 0 for an encoder that reads no surface")
         self.divergence_weight, self.surface_weight = divergence_weight, surface_weight
         self.eikonal_weight, self.fewest_tokens = eikonal_weight, fewest_tokens
 

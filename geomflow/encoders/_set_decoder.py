@@ -12,26 +12,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from geomflow.encoders._attention import SelfBlock
-from geomflow.encoders._blocks import waves
+from geomflow.encoders._blocks import Place
 from geomflow.ops import knn_points
-
-WAVELENGTHS = (2.0, 1.0, 1 / 2, 1 / 4, 1 / 8)
-"""Periods of the waves that places in [-1, 1]^3 are told with."""
 
 CHUNK = 1 << 12
 """Points that are asked at a time, so that memory does not grow with their number."""
-
-
-class Place(nn.Module):
-    """Where points lie, as features of tokens."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.linear = nn.Linear(3 + 6 * len(WAVELENGTHS), width)
-
-    def forward(self, points: Float[Tensor, "batch n 3"]) -> Float[Tensor, "batch n width"]:
-        """Return features of places in [-1, 1]^3."""
-        return self.linear(torch.cat([points, waves(points, WAVELENGTHS)], dim=-1))
 
 
 class SetDecoder(nn.Module):

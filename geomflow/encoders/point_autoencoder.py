@@ -16,13 +16,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from geomflow.encoders._attention import QueryBlock
-from geomflow.encoders._blocks import waves
+from geomflow.encoders._blocks import Place
 from geomflow.encoders._grid_decoder import CELL, GridDecoder, check_grid
 from geomflow.encoders._posterior import Posterior, posterior_of
 from geomflow.encoders._set_abstraction import SetAbstraction, by_place, spread_centers
-
-WAVELENGTHS = (2.0, 1.0, 1 / 2, 1 / 4, 1 / 8)
-"""Periods of the waves that places in [-1, 1]^3 are told with."""
 
 FIRST_LOG_VARIANCE = -3.0
 """Where log-variances start: with little noise, the decoder sees what the encoder says from the first step on."""
@@ -63,7 +60,7 @@ class PointEncoder(nn.Module):
         self.coarse = SetAbstraction(fine, coarse, neighbours, reach_coarse)
         self.around = SetAbstraction(fine, width, 2 * neighbours, 1 / cells)
         self.tokens = nn.ModuleList(nn.Linear(features, width) for features in set_widths)
-        self.place = nn.Linear(3 + 6 * len(WAVELENGTHS), width)
+        self.place = Place(width)
         self.queries = nn.Parameter(0.02 * torch.randn(1, cells**3, width))
         self.register_buffer("cell_centers", _cell_centers(cells), persistent=False)
         self.rounds = nn.ModuleList(QueryBlock(width, heads) for _ in range(rounds))
@@ -86,12 +83,8 @@ class PointEncoder(nn.Module):
         at_cells = self.cell_centers.expand(len(points), -1, -1)
         fine = self.fine(points, normals, at_fine)
         coarse = self.coarse(at_fine, fine, at_coarse)
-        tokens = [self.tokens[0](fine) + self._told(at_fine), self.tokens[1](coarse) + self._told(at_coarse)]
-        return self.queries + self._told(at_cells) + self.around(at_fine, fine, at_cells), torch.cat(tokens, dim=1)
-
-    def _told(self, points: Float[Tensor, "batch n 3"]) -> Float[Tensor, "batch n width"]:
-        """Where points lie, in the features of queries and tokens."""
-        return self.place(torch.cat([points, waves(points, WAVELENGTHS)], dim=-1))
+        tokens = [self.tokens[0](fine) + self.place(at_fine), self.tokens[1](coarse) + self.place(at_coarse)]
+        return self.queries + self.place(at_cells) + self.around(at_fine, fine, at_cells), torch.cat(tokens, dim=1)
 
 
 class PointAutoencoder(GridDecoder):

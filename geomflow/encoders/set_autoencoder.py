@@ -16,9 +16,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from geomflow.encoders._attention import QueryBlock
+from geomflow.encoders._blocks import Place
 from geomflow.encoders._posterior import Posterior, posterior_of
 from geomflow.encoders._set_abstraction import SetAbstraction, by_place, spread_centers
-from geomflow.encoders._set_decoder import Place, SetDecoder
+from geomflow.encoders._set_decoder import SetDecoder
 
 FIRST_LOG_VARIANCE = -5.0
 """Where log-variances start: with little noise, the decoder sees what the encoder says from the first step on."""
@@ -128,6 +129,11 @@ class SetAutoencoder(nn.Module):
         self.decoder = SetDecoder(latent_channels, width, heads, decoder_rounds, nearest, local_width, reach)
 
     @property
+    def least_tokens(self) -> int:
+        """Fewest tokens that can be decoded."""
+        return self.decoder.nearest + 1
+
+    @property
     def latent_shape(self) -> tuple[int, int]:
         """Shape (channels, tokens) of one latent of all tokens; the first three channels are places."""
         return (3 + self.latent_channels, self.tokens)
@@ -142,7 +148,7 @@ class SetAutoencoder(nn.Module):
 
         Args:
             surface: Points and normals of each shape; rows that are not finite count as absent, so that shapes with
-                fewer points can be filled up with NaN.
+                fewer points can be filled up with NaN. With fewer points than tokens some tokens are alike.
             tokens: Tokens of the latents, which are the first ones of those with more; all if None.
 
         Raises:
@@ -150,8 +156,8 @@ class SetAutoencoder(nn.Module):
         """
         if surface.ndim != 3 or surface.shape[2] != 6:
             raise ValueError(f"surface must have shape (batch, points, 6), given {tuple(surface.shape)}")
-        if tokens is not None and not self.decoder.nearest < tokens <= self.tokens:
-            raise ValueError(f"tokens must lie in ({self.decoder.nearest}, {self.tokens}], given {tokens}")
+        if tokens is not None and not self.least_tokens <= tokens <= self.tokens:
+            raise ValueError(f"tokens must lie in [{self.least_tokens}, {self.tokens}], given {tokens}")
         places, moments = self.encoder(surface, tokens or self.tokens)
         mean, log_variance = moments.float().chunk(2, dim=2)
         mean = torch.cat([places, mean], dim=2)
@@ -159,7 +165,13 @@ class SetAutoencoder(nn.Module):
         return posterior_of(torch.cat([mean, log_variance], dim=2).transpose(1, 2))
 
     def decode(self, latent: Float[Tensor, "batch c tokens"]) -> Float[Tensor, "batch tokens k"]:
-        """Return places and features of tokens, of as many as there are, which `sdf` looks up."""
+        """Return places and features of tokens, of as many as there are, which `sdf` looks up.
+
+        Raises:
+            ValueError: There are fewer tokens than a point looks at.
+        """
+        if latent.shape[-1] < self.least_tokens:
+            raise ValueError(f"latent must have at least {self.least_tokens} tokens, given {latent.shape[-1]}")
         places, numbers = latent.transpose(1, 2).split((3, self.latent_channels), dim=2)
         return self.decoder.keys(places, numbers).float()
 

@@ -12,8 +12,8 @@ from geomflow.errors import MeshDegenerate, MeshHasNoFaces
 
 Frame = Literal["box", "sphere"]
 
-SPARSE_MARGIN = 0.82
-"""Longest half extent that a few points are brought to: a surface reaches a little farther than 64 points of it."""
+SPARSE_MARGIN = 0.77
+"""Longest half extent that a few points are brought to; of 64, the whole surface reaches 5 % farther in the median."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,9 @@ def similarity_of(points: Shaped[np.ndarray, "n 3"], frame: Frame = "box", margi
 
 
 def sparse_similarity(points: Shaped[np.ndarray, "n 3"]) -> Similarity:
-    """Return the map that takes a few points of a surface into a frame in which the whole surface fits.
+    """Return the map that takes a few points of a surface into a frame in which the whole surface fits, as a rule.
+
+    Of surfaces with thin parts that no point lies on, an end may reach out of [-1, 1]^3.
 
     Raises:
         MeshDegenerate: The points have no extent.

@@ -2,16 +2,16 @@
 
 `fill` closes holes by triangles and turns faces the right way round. `remesh` extracts the zero level of the mesh's
 signed distance, whose sign comes from the winding number and so bridges what is open, and closes gaps between pieces:
-what a ball of half the gap's width cannot enter from outside becomes solid (a morphological closing by two offsets).
+what a ball as wide as the gap cannot enter from outside becomes solid (a morphological closing by two offsets).
 The surface is then as fine as the extraction's grid.
 """
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
 import trimesh
-from jaxtyping import Float
 
 from geomflow.errors import EmptySurface
 from geomflow.geometry.distance import SignedDistanceField
@@ -22,6 +22,11 @@ from geomflow.geometry.solid import SolidReport, keep_largest, solid_report
 
 Rung = Literal["none", "fill", "remesh"]
 RUNGS: tuple[Rung, ...] = ("none", "fill", "remesh")
+
+DUST = 1e-3
+"""Share of the largest body's volume under which a body of a remeshed surface is what a grid makes of slivers."""
+
+Field = Callable[[np.ndarray], np.ndarray]
 
 GAPS = (0.0, 0.02, 0.05, 0.1)
 """Widths of gaps that remeshing closes, tried one after the other, in half extents of the mesh."""
@@ -45,21 +50,15 @@ def repair(mesh: trimesh.Trimesh, up_to: Rung = "remesh", resolution: int = 128)
 
     Raises:
         ValueError: An unknown rung.
-        MeshHasNoFaces: The mesh has no faces, and is to be repaired.
     """
     if up_to not in RUNGS:
         raise ValueError(f"repair must be one of {', '.join(RUNGS)}, given {up_to!r}")
     before = solid_report(mesh)
-    if before.passes:
-        return Repaired(mesh, "none", before)
-    for name, attempt in _attempts(up_to, resolution):
-        try:
-            changed = attempt(mesh)
-        except EmptySurface:
-            continue
-        report = solid_report(changed)
-        if report.passes:
-            return Repaired(changed, name, report)
+    if not before.passes and len(mesh.faces):
+        for rung, changed in _attempts(mesh, up_to, resolution):
+            report = solid_report(changed)
+            if report.passes:
+                return Repaired(changed, rung, report)
     return Repaired(mesh, "none", before)
 
 
@@ -81,33 +80,34 @@ def remesh(mesh: trimesh.Trimesh, resolution: int = 128, gap: float = 0.0) -> tr
     Raises:
         EmptySurface: The mesh encloses nothing that the grid can see.
     """
+    return next(_remeshed(mesh, resolution, (gap,)))
+
+
+def _attempts(mesh: trimesh.Trimesh, up_to: Rung, resolution: int) -> Iterator[tuple[Rung, trimesh.Trimesh]]:
+    """What the rungs make of a mesh, from the least change on."""
+    if up_to != "none":
+        yield "fill", fill(mesh)
+    if up_to == "remesh":
+        with contextlib.suppress(EmptySurface):
+            for changed in _remeshed(mesh, resolution, GAPS):
+                yield "remesh", keep_largest(changed, DUST)[0]
+
+
+def _remeshed(mesh: trimesh.Trimesh, resolution: int, gaps: Sequence[float]) -> Iterator[trimesh.Trimesh]:
+    """The surface of what the winding number sees, with gaps of each width closed."""
     unit, frame = normalize(mesh)
     solid = _distance(unit)
-    field = _closed(solid, gap / 2, resolution) if gap else solid
-    found = extract_mesh(field, resolution)
-    return trimesh.Trimesh(frame.undo(np.asarray(found.vertices)), found.faces, process=False)
+    for gap in gaps:
+        found = extract_mesh(_closed(solid, gap / 2, resolution) if gap else solid, resolution)
+        yield trimesh.Trimesh(frame.undo(np.asarray(found.vertices)), found.faces, process=False)
 
 
-def _attempts(up_to: Rung, resolution: int) -> list[tuple[Rung, Callable[[trimesh.Trimesh], trimesh.Trimesh]]]:
-    """The rungs in their order, from the least change on."""
-    remeshings = [("remesh", lambda mesh, gap=gap: _without_dust(remesh(mesh, resolution, gap))) for gap in GAPS]
-    rungs = [("fill", fill), *remeshings]
-    return [rung for rung in rungs if RUNGS.index(rung[0]) <= RUNGS.index(up_to)]
-
-
-def _without_dust(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
-    """What a grid makes of slivers is no part of a solid."""
-    return keep_largest(mesh, 1e-3)[0]
-
-
-def _distance(mesh: trimesh.Trimesh) -> Callable[[Float[np.ndarray, "n 3"]], Float[np.ndarray, " n"]]:
+def _distance(mesh: trimesh.Trimesh) -> Field:
     field = SignedDistanceField(mesh, internal_walls=False)
     return lambda points: field(points).distance
 
 
-def _closed(
-    solid: Callable[[np.ndarray], np.ndarray], radius: float, resolution: int
-) -> Callable[[np.ndarray], np.ndarray]:
+def _closed(solid: Field, radius: float, resolution: int) -> Field:
     """The union of a solid and its closing by a ball: grown by the radius, and that shrunk by the radius again."""
     grown = _distance(extract_mesh(solid, resolution, level=radius))
     return lambda points: np.minimum(solid(points), grown(points) + radius)

@@ -35,7 +35,7 @@ def evaluate_solids(
         MeshError: A file cannot be read, or is no mesh; the message names it.
     """
     jobs = [(shape, protocol.points, options.seed) for shape in shapes.shapes]
-    keys = [f"solid-1-{protocol.points}-{shape.seed('solid', options.seed):016x}" for shape in shapes.shapes]
+    keys = [f"solid-2-{protocol.points}-{shape.seed('solid', options.seed):016x}" for shape in shapes.shapes]
     found = mapped(_judged, jobs, keys, f"{role} solids", options)
     rows = [{name: value.item() for name, value in row.items()} for row in found]
     failed = [dict.fromkeys(SHARES, False) for _ in range(shapes.missing)]

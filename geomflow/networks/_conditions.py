@@ -1,11 +1,11 @@
 """What a transformer is told beside state and times: a vector that sets the tone of every block, tokens to look at.
 
 A condition is a mapping from the kind's name to a tensor. Every kind has a value that stands for nothing, so that one
-network is conditional and unconditional.
+network is conditional and, if it was trained with guidance, unconditional.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -67,29 +67,26 @@ class PointsCondition(nn.Module):
         return {"points": x.new_full((len(x), 1, 3), math.nan)}
 
 
-def condition_module(kind: str, width: int, classes: int) -> nn.Module | None:
+def condition_module(
+    kind: str, width: int, classes: int, kinds: Sequence[str] = ("class", "points")
+) -> nn.Module | None:
     """Return what reads conditions of a kind, None for no condition.
+
+    Args:
+        kind: One of `kinds`, or empty for no condition.
+        width: Features that conditions are told in.
+        classes: Number of classes.
+        kinds: What the network can be told.
 
     Raises:
         ValueError: There is no such kind, or no class to choose.
     """
+    if kind not in ("", *kinds):
+        raise ValueError(f"condition must be {', '.join(map(repr, kinds))} or '' for none, given {kind!r}")
+    if kind == "class" and classes < 1:
+        raise ValueError(f"classes must be at least 1 for a class condition, given {classes}")
     if kind == "points":
         return PointsCondition(width)
-    if kind not in ("", "class"):
-        raise ValueError(f"condition must be 'class', 'points' or '' for none, given {kind!r}")
-    return vector_condition(kind, width, classes)
-
-
-def vector_condition(kind: str, width: int, classes: int) -> nn.Module | None:
-    """Return what reads conditions of a kind that is a vector alone, None for no condition.
-
-    Raises:
-        ValueError: The kind is another, or there is no class to choose.
-    """
-    if kind not in ("", "class"):
-        raise ValueError(f"condition must be 'class' or '' for none for this network, given {kind!r}")
-    if kind and classes < 1:
-        raise ValueError(f"classes must be at least 1 for a class condition, given {classes}")
     return ClassCondition(width, classes) if kind else None
 
 

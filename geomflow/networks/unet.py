@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from geomflow.networks._conditions import read_condition, vector_condition
+from geomflow.networks._conditions import condition_module, read_condition
 from geomflow.networks._layers import Attention, TimeEmbedding, zero_linear
 
 
@@ -57,7 +57,7 @@ class UNet(nn.Module):
         self.latent_shape = tuple(latent_shape)
         told = widths[2]
         self.time = TimeEmbedding(told)
-        self.condition = vector_condition(condition, told, classes)
+        self.condition = condition_module(condition, told, classes, kinds=("class",))
         self.null: dict[str, float] = self.condition.null if self.condition else {}  # pyright: ignore
         self.embed = nn.Conv3d(channels, widths[0], patch, stride=patch)
         self.down = nn.ModuleList(_blocks(width, told, depth) for width in widths[:2])

@@ -24,7 +24,6 @@ from geomflow.geometry.repair import RUNGS, Rung, repair
 from geomflow.geometry.solid import keep_largest
 from geomflow.geometry.surface import sample_surface
 from geomflow.model import ShapeModel
-from geomflow.ops import sample_farthest_points
 from geomflow.pipeline import Clock, Pipeline
 
 logger = logging.getLogger("geomflow")
@@ -34,10 +33,16 @@ FLOATERS: dict[Floaters, float] = {"keep": 0.0, "specks": 0.02, "largest": 1.0}
 """Share of the largest body's volume under which other bodies of a generated mesh are dropped."""
 
 CONDITION_POINTS = 64
-"""Points that models of completion are trained with; of more, as many are taken that cover them evenly."""
+"""Points that models of completion are trained with, unless their run says otherwise."""
 
 Condition = str | np.ndarray | None
 """The name of a class, points of a surface (n, 3), or nothing in particular."""
+
+KINDS = {"class": "the name of a class", "points": "points of a surface"}
+"""What each kind of condition is."""
+
+Told = dict[str, Tensor] | None
+"""One row of what a network is told, by the kind's name."""
 
 NETWORK_BATCH = 64
 """Shapes per network call, so that memory does not grow with the count."""
@@ -100,7 +105,8 @@ class ShapePipeline(Pipeline):
             tolerance: Root-mean-square gap for `auto`, in standard deviations of a latent number.
             progress: Whether to show a bar.
             condition: What to generate, for a model that knows: the name of a class, or points of a surface (n, 3) in
-                any frame and unit, to which the meshes are then returned; None leaves it to the model.
+                any place and unit, to which the meshes are then returned, but with y up and the front at +z; None
+                leaves it to the model, if it was trained with guidance.
             refine: Rounds in which vertices are moved on to the surface of the decoded field.
             floaters: Which bodies beside the largest stay, see `Meshing`.
             repair: Last rung of `geomflow.geometry.repair` that may be tried on a mesh that is no solid.
@@ -111,25 +117,25 @@ class ShapePipeline(Pipeline):
             CheckpointError: The model has no flow map.
         """
         meshing = Meshing(resolution, refine, floaters, repair)
-        _, frame = self._told(condition)
+        told, frame = self._told(condition)
         clock = Clock()
         if steps == "auto":
             with clock.stage("choice of steps"):
-                steps = self.enough_steps(tolerance, seed, condition=condition)
+                steps = self._enough_steps(tolerance, seed, 16, told)
         with clock.stage("network"):
-            latents = self.sample_latents(count, steps, seed, condition=condition)
+            latents = self._latents(count, steps, seed, False, told)
         shapes = []
         for i in tqdm(range(count), desc="shapes", unit="mesh", disable=not progress):
             shape = self._shape(latents[i], seed + i, meshing, clock)
             shapes.append(shape if frame is None else shape.moved(frame))
-        return Generation(shapes, steps, steps, resolution, clock.seconds, latents.cpu())
+        settings = {"condition": _name_of(condition), "refine": refine, "floaters": floaters, "repair": repair}
+        return Generation(shapes, steps, steps, resolution, clock.seconds, latents.cpu(), settings)
 
     @property
     def classes(self) -> list[str]:
         """Names of the classes that the model can be asked for; none if it is not conditioned on them."""
         return list(self.saved.config.classes)
 
-    @torch.no_grad()
     def sample_latents(
         self, count: int, steps: int = 2, seed: int = 0, ode: bool = False, condition: Condition = None
     ) -> Tensor:
@@ -146,15 +152,7 @@ class ShapePipeline(Pipeline):
             ValueError: `count` or `steps` under 1, or a condition that the model does not know.
             CheckpointError: The model has no flow map.
         """
-        if not (isinstance(count, int) and isinstance(steps, int) and count >= 1 and steps >= 1):
-            raise ValueError(f"count and steps must be whole numbers of at least 1, given {count!r} and {steps!r}")
-        flow_map = self._flow_map()
-        sample = flow_map.sample_ode if ode else flow_map.sample
-        told, _ = self._told(condition)
-        noise = _noise(self.model.autoencoder.latent_shape, count, seed).to(self.device)
-        parts = [sample(part, steps=steps, condition=_repeated(told, len(part))) for part in noise.split(NETWORK_BATCH)]
-        standardized = torch.cat(parts)
-        return self.model.scale.restore(standardized)
+        return self._latents(count, steps, seed, ode, self._told(condition)[0])
 
     def enough_steps(self, tolerance: float, seed: int = 0, count: int = 16, condition: Condition = None) -> int:
         """Return the fewest jumps (a power of two, at most 64) within `tolerance` of twice as many.
@@ -169,28 +167,40 @@ class ShapePipeline(Pipeline):
             ValueError: The tolerance is not positive, or a condition that the model does not know.
             CheckpointError: The model has no flow map.
         """
+        return self._enough_steps(tolerance, seed, count, self._told(condition)[0])
+
+    @torch.no_grad()
+    def _latents(self, count: int, steps: int, seed: int, ode: bool, told: Told) -> Tensor:
+        if not (isinstance(count, int) and isinstance(steps, int) and count >= 1 and steps >= 1):
+            raise ValueError(f"count and steps must be whole numbers of at least 1, given {count!r} and {steps!r}")
+        flow_map = self._flow_map()
+        sample = flow_map.sample_ode if ode else flow_map.sample
         noise = _noise(self.model.autoencoder.latent_shape, count, seed).to(self.device)
-        told, _ = self._told(condition)
+        parts = [sample(part, steps=steps, condition=_repeated(told, len(part))) for part in noise.split(NETWORK_BATCH)]
+        return self.model.scale.restore(torch.cat(parts))
+
+    def _enough_steps(self, tolerance: float, seed: int, count: int, told: Told) -> int:
+        noise = _noise(self.model.autoencoder.latent_shape, count, seed).to(self.device)
         return self._flow_map().enough_steps(noise, tolerance, condition=_repeated(told, count))
 
-    def _told(self, condition: Condition) -> tuple[dict[str, Tensor] | None, Similarity | None]:
+    def _told(self, condition: Condition) -> tuple[Told, Similarity | None]:
         """One row of what the network is told, and the frame that condition points suggest."""
-        if condition is None:
+        config = self.saved.config
+        if condition is None and (not config.condition or config.guidance):
             return None, None
-        kind = "class" if isinstance(condition, str) else "points"
-        if self.saved.config.condition != kind:
-            knows = {"class": "the name of a class", "points": "points of a surface"}
-            wanted = knows.get(self.saved.config.condition, "None, as this model has no conditions")
-            raise ConditionError(f"condition must be {wanted}, given {knows[kind]}")
+        kind = _kind(condition)
+        if config.condition != kind:
+            wanted = KINDS[config.condition] if config.condition else "None, as this model has no conditions"
+            raise ValueError(f"condition must be {wanted}, given {KINDS.get(kind, kind)}")
         if isinstance(condition, str):
             return {"class": torch.tensor([self._class_number(condition)], device=self.device)}, None
-        points = _condition_points(condition)
+        points = _condition_points(condition, config.dataset.options.get("points", CONDITION_POINTS))
         frame = sparse_similarity(points)
         return {"points": torch.from_numpy(frame.apply(points)[None]).float().to(self.device)}, frame
 
     def _class_number(self, name: str) -> int:
         if name not in self.classes:
-            raise ConditionError(f"no class {name!r}: the model knows {', '.join(self.classes)}")
+            raise ValueError(f"no class {name!r}: the model knows {', '.join(self.classes)}")
         return self.classes.index(name)
 
     def _flow_map(self) -> FlowMap:
@@ -246,17 +256,23 @@ class ShapePipeline(Pipeline):
         """
         unit, frame = normalize(mesh)
         decoded = extract_mesh(self.field(self.encode(unit, tokens)), resolution, refine=refine)
-        return trimesh.Trimesh(frame.undo(np.asarray(decoded.vertices)), decoded.faces, process=False)
+        normals = decoded.vertex_normals if refine else None
+        return trimesh.Trimesh(
+            frame.undo(np.asarray(decoded.vertices)), decoded.faces, vertex_normals=normals, process=False
+        )
 
-    def shape(self, latent: Float[Tensor, "*latent"], meshing: Meshing | None = None, seed: int = 0) -> Shape:
-        """Return the shape of one latent: surface without specks, and its report.
+    def shape(
+        self, latent: Float[Tensor, "*latent"], resolution: int = 128, seed: int = 0, meshing: Meshing | None = None
+    ) -> Shape:
+        """Return the shape of one latent, and its report.
 
         Args:
             latent: As `sample_latents` and `encode` give them.
-            meshing: How its field becomes a mesh.
+            resolution: Samples per axis of the extraction.
             seed: What is noted as the shape's seed.
+            meshing: How else its field becomes a mesh, instead of a resolution alone.
         """
-        return self._shape(latent, seed, meshing or Meshing(), Clock())
+        return self._shape(latent, seed, meshing or Meshing(resolution), Clock())
 
     def _shape(self, latent: Tensor, seed: int, meshing: Meshing, clock: Clock) -> Shape:
         try:
@@ -296,8 +312,17 @@ _VIEWS = {"grid": _grid_view, "surface": _surface_view}
 """What an encoder may read, made of a mesh."""
 
 
-def _condition_points(condition: Any) -> np.ndarray:
-    """Distinct points to complete a shape from, as many as models are trained with.
+def _kind(condition: Condition) -> str:
+    return "None" if condition is None else "class" if isinstance(condition, str) else "points"
+
+
+def _name_of(condition: Condition) -> str | None:
+    """A condition as generation.json has it."""
+    return f"{len(condition)} points" if isinstance(condition, np.ndarray) else condition
+
+
+def _condition_points(condition: Any, most: int) -> np.ndarray:
+    """Distinct points to complete a shape from, in an order of their own, a random choice of them if there are more.
 
     Raises:
         ConditionError: They are no (n, 3) array, not finite, or fewer than three.
@@ -313,16 +338,14 @@ def _condition_points(condition: Any) -> np.ndarray:
             f"condition points must be at least 3 distinct ones, given {len(distinct)} of {len(points)}"
         )
     if len(distinct) < len(points):
-        logger.warning(
-            "%d of %d condition points are duplicates and do not count", len(points) - len(distinct), len(points)
-        )
-    if len(distinct) <= CONDITION_POINTS:
+        logger.warning("%d of %d condition points are duplicates", len(points) - len(distinct), len(points))
+    if len(distinct) < most:
+        logger.warning("completing from %d points, with a model that was trained with %d", len(distinct), most)
         return distinct
-    spread = sample_farthest_points(torch.from_numpy(distinct)[None].float(), K=CONDITION_POINTS).idx[0]
-    return distinct[spread.numpy()]
+    return np.random.default_rng(0).choice(distinct, most, replace=False)
 
 
-def _repeated(told: dict[str, Tensor] | None, count: int) -> dict[str, Tensor] | None:
+def _repeated(told: Told, count: int) -> Told:
     """One row of a condition for every sample."""
     return told and {name: row.expand(count, *row.shape[1:]) for name, row in told.items()}
 
