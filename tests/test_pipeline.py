@@ -201,7 +201,8 @@ def test_bodies_beside_the_largest_go_or_stay(pipeline):
     pipeline = copy.copy(pipeline)
     pipeline.field = lambda latent: field
     latent = torch.zeros(pipeline.model.autoencoder.latent_shape)
-    found = {policy: pipeline.shape(latent, meshing=Meshing(32, floaters=policy)) for policy in ("keep", "specks", "largest")}
+    policies = ("keep", "specks", "largest")
+    found = {policy: pipeline.shape(latent, meshing=Meshing(32, floaters=policy)) for policy in policies}
     assert [(s.dropped, s.report.outer_components) for s in found.values()] == [(0, 2), (1, 1), (1, 1)]
     assert not found["keep"].as_dict()["passes"]
     repaired = pipeline.shape(latent, meshing=Meshing(48, floaters="keep", repair="remesh"))
