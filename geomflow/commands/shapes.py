@@ -79,7 +79,7 @@ def reconstruct(
         mesh: Mesh file; +y is up and +z the front in the embedded models' data.
         out: Mesh file to write; its suffix decides the format.
         resolution: Samples per axis of the surface extraction.
-        tokens: Tokens of a latent set, fewer for a coarser shape; all by default.
+        tokens: Tokens of a latent set, fewer for a coarser and more for a finer shape.
         refine: Rounds in which vertices are moved on to the surface of the decoded field.
     """
     from geomflow.geometry.read import read_surface

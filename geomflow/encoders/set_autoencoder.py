@@ -83,9 +83,9 @@ class SetAutoencoder(nn.Module):
 
     Args:
         points: Points that it is trained with, and that a mesh or record is read with; any other number works too.
-        tokens: Most tokens of a latent.
+        tokens: Tokens of a latent, unless another number is asked for; training sees no more.
         latent_channels: Numbers per token beside its place.
-        fine: Centres of the first set abstraction, at least as many as tokens.
+        fine: Centres of the first set abstraction, and most tokens that can be asked for.
         neighbours: Points per neighbourhood of the encoder.
         width: Features per query and token, a multiple of `heads`.
         heads: Heads of every attention.
@@ -149,15 +149,16 @@ class SetAutoencoder(nn.Module):
         Args:
             surface: Points and normals of each shape; rows that are not finite count as absent, so that shapes with
                 fewer points can be filled up with NaN. With fewer points than tokens some tokens are alike.
-            tokens: Tokens of the latents, which are the first ones of those with more; all if None.
+            tokens: Tokens of the latents, which are the first ones of those with more. More than the model was trained
+                with, up to `fine`, make the field finer still.
 
         Raises:
             ValueError: The rows do not have six columns, or more tokens are wanted than there are.
         """
         if surface.ndim != 3 or surface.shape[2] != 6:
             raise ValueError(f"surface must have shape (batch, points, 6), given {tuple(surface.shape)}")
-        if tokens is not None and not self.least_tokens <= tokens <= self.tokens:
-            raise ValueError(f"tokens must lie in [{self.least_tokens}, {self.tokens}], given {tokens}")
+        if tokens is not None and not self.least_tokens <= tokens <= self.encoder.centers:
+            raise ValueError(f"tokens must lie in [{self.least_tokens}, {self.encoder.centers}], given {tokens}")
         places, moments = self.encoder(surface, tokens or self.tokens)
         mean, log_variance = moments.float().chunk(2, dim=2)
         mean = torch.cat([places, mean], dim=2)

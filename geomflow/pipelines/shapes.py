@@ -226,7 +226,7 @@ class ShapePipeline(Pipeline):
 
         Args:
             mesh: The mesh.
-            tokens: Tokens of a latent set; all if None.
+            tokens: Tokens of a latent set, as many as the model was trained with if None.
 
         Raises:
             ValueError: Tokens are given and the latent is no set, or has not as many.
@@ -246,7 +246,7 @@ class ShapePipeline(Pipeline):
         Args:
             mesh: Any mesh with faces.
             resolution: Samples per axis of the extraction.
-            tokens: Tokens of a latent set; all if None.
+            tokens: Tokens of a latent set, as many as the model was trained with if None.
             refine: Rounds in which vertices are moved on to the surface of the decoded field.
 
         Raises:
