@@ -19,7 +19,7 @@ from geomflow.geometry.frame import SPARSE_MARGIN
 from geomflow.geometry.primitives import Box, Sphere, Torus
 from geomflow.metrics import volumetric_iou
 from geomflow.pipeline import Pipeline
-from geomflow.pipelines.shapes import CONDITION_POINTS
+from geomflow.pipelines._condition import POINTS as CONDITION_POINTS
 from geomflow.prep.recipe import Recipe
 from geomflow.prep.runner import prepare
 from geomflow.train import train

@@ -17,7 +17,7 @@ from geomflow.geometry.primitives import Box, Moved, Union
 from geomflow.geometry.read import read_mesh
 from geomflow.metrics import volumetric_iou
 from geomflow.pipeline import Clock, Pipeline, pretrained_names
-from geomflow.pipelines.shapes import Meshing
+from geomflow.pipelines._meshing import Meshing
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,7 @@
 """Pipeline of whole shapes: noise, a few jumps of the flow map, decoder, surface extraction."""
 
-import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -13,66 +12,25 @@ from torch import Tensor
 from tqdm import tqdm
 
 from geomflow.checkpoint import Checkpoint
-from geomflow.errors import CheckpointError, ConditionError, EmptySurface
+from geomflow.errors import CheckpointError
 from geomflow.flow import FlowMap
 from geomflow.generation import Generation, Shape
 from geomflow.geometry.distance import SignedDistanceField
 from geomflow.geometry.extract import extract_mesh
-from geomflow.geometry.frame import Similarity, normalize, sparse_similarity
+from geomflow.geometry.frame import normalize
 from geomflow.geometry.grid import sdf_grid
-from geomflow.geometry.repair import RUNGS, Rung, repair
-from geomflow.geometry.solid import keep_largest
+from geomflow.geometry.repair import Rung
 from geomflow.geometry.surface import sample_surface
 from geomflow.model import ShapeModel
 from geomflow.pipeline import Clock, Pipeline
+from geomflow.pipelines._condition import Condition, Told, told
+from geomflow.pipelines._meshing import Floaters, Meshing
 
-logger = logging.getLogger("geomflow")
-
-Floaters = Literal["keep", "specks", "largest"]
-FLOATERS: dict[Floaters, float] = {"keep": 0.0, "specks": 0.02, "largest": 1.0}
-"""Share of the largest body's volume under which other bodies of a generated mesh are dropped."""
-
-CONDITION_POINTS = 64
-"""Points that models of completion are trained with, unless their run says otherwise."""
-
-Condition = str | np.ndarray | None
-"""The name of a class, points of a surface (n, 3), or nothing in particular."""
-
-KINDS = {"class": "the name of a class", "points": "points of a surface"}
-"""What each kind of condition is."""
-
-Told = dict[str, Tensor] | None
-"""One row of what a network is told, by the kind's name."""
+AUTO_COUNT = 16
+"""Noises by which `steps="auto"` is chosen."""
 
 NETWORK_BATCH = 64
 """Shapes per network call, so that memory does not grow with the count."""
-
-
-@dataclass(frozen=True)
-class Meshing:
-    """How a decoded field becomes a mesh.
-
-    Attributes:
-        resolution: Samples per axis of the extraction.
-        refine: Rounds in which vertices are moved on to the surface of the field.
-        floaters: Which bodies beside the largest stay: all (`keep`), all but `specks` under 2 % of its volume, or none
-            (`largest`).
-        repair: Last rung of `geomflow.geometry.repair` that may be tried on a mesh that is no solid.
-
-    Raises:
-        ValueError: No such policy or rung.
-    """
-
-    resolution: int = 128
-    refine: int = 0
-    floaters: Floaters = "specks"
-    repair: Rung = "none"
-
-    def __post_init__(self) -> None:
-        """Checks the names."""
-        for name, choices in (("floaters", FLOATERS), ("repair", RUNGS)):
-            if getattr(self, name) not in choices:
-                raise ValueError(f"{name} must be one of {', '.join(choices)}, given {getattr(self, name)!r}")
 
 
 class ShapePipeline(Pipeline):
@@ -116,19 +74,18 @@ class ShapePipeline(Pipeline):
                 condition that the model does not know; the message says what it knows.
             CheckpointError: The model has no flow map.
         """
-        meshing = Meshing(resolution, refine, floaters, repair)
-        told, frame = self._told(condition)
+        meshing, asked = Meshing(resolution, refine, floaters, repair), told(condition, self.saved.config)
         clock = Clock()
         if steps == "auto":
             with clock.stage("choice of steps"):
-                steps = self._enough_steps(tolerance, seed, 16, told)
+                steps = self._enough_steps(tolerance, seed, AUTO_COUNT, asked)
         with clock.stage("network"):
-            latents = self._latents(count, steps, seed, False, told)
+            latents = self._latents(count, steps, seed, False, asked)
         shapes = []
         for i in tqdm(range(count), desc="shapes", unit="mesh", disable=not progress):
-            shape = self._shape(latents[i], seed + i, meshing, clock)
-            shapes.append(shape if frame is None else shape.moved(frame))
-        settings = {"condition": _name_of(condition), "refine": refine, "floaters": floaters, "repair": repair}
+            shape = meshing.shape(partial(self.field, latents[i]), seed + i, clock)
+            shapes.append(shape.moved(asked.frame) if asked.frame else shape)
+        settings = {"condition": asked.name, "refine": refine, "floaters": floaters, "repair": repair}
         return Generation(shapes, steps, steps, resolution, clock.seconds, latents.cpu(), settings)
 
     @property
@@ -152,9 +109,11 @@ class ShapePipeline(Pipeline):
             ValueError: `count` or `steps` under 1, or a condition that the model does not know.
             CheckpointError: The model has no flow map.
         """
-        return self._latents(count, steps, seed, ode, self._told(condition)[0])
+        return self._latents(count, steps, seed, ode, told(condition, self.saved.config))
 
-    def enough_steps(self, tolerance: float, seed: int = 0, count: int = 16, condition: Condition = None) -> int:
+    def enough_steps(
+        self, tolerance: float, seed: int = 0, count: int = AUTO_COUNT, condition: Condition = None
+    ) -> int:
         """Return the fewest jumps (a power of two, at most 64) within `tolerance` of twice as many.
 
         Args:
@@ -167,41 +126,24 @@ class ShapePipeline(Pipeline):
             ValueError: The tolerance is not positive, or a condition that the model does not know.
             CheckpointError: The model has no flow map.
         """
-        return self._enough_steps(tolerance, seed, count, self._told(condition)[0])
+        return self._enough_steps(tolerance, seed, count, told(condition, self.saved.config))
 
     @torch.no_grad()
-    def _latents(self, count: int, steps: int, seed: int, ode: bool, told: Told) -> Tensor:
+    def _latents(self, count: int, steps: int, seed: int, ode: bool, asked: Told) -> Tensor:
         if not (isinstance(count, int) and isinstance(steps, int) and count >= 1 and steps >= 1):
             raise ValueError(f"count and steps must be whole numbers of at least 1, given {count!r} and {steps!r}")
         flow_map = self._flow_map()
         sample = flow_map.sample_ode if ode else flow_map.sample
         noise = _noise(self.model.autoencoder.latent_shape, count, seed).to(self.device)
-        parts = [sample(part, steps=steps, condition=_repeated(told, len(part))) for part in noise.split(NETWORK_BATCH)]
+        parts = [
+            sample(part, steps=steps, condition=asked.rows(len(part), self.device))
+            for part in noise.split(NETWORK_BATCH)
+        ]
         return self.model.scale.restore(torch.cat(parts))
 
-    def _enough_steps(self, tolerance: float, seed: int, count: int, told: Told) -> int:
+    def _enough_steps(self, tolerance: float, seed: int, count: int, asked: Told) -> int:
         noise = _noise(self.model.autoencoder.latent_shape, count, seed).to(self.device)
-        return self._flow_map().enough_steps(noise, tolerance, condition=_repeated(told, count))
-
-    def _told(self, condition: Condition) -> tuple[Told, Similarity | None]:
-        """One row of what the network is told, and the frame that condition points suggest."""
-        config = self.saved.config
-        if condition is None and (not config.condition or config.guidance):
-            return None, None
-        kind = _kind(condition)
-        if config.condition != kind:
-            wanted = KINDS[config.condition] if config.condition else "None, as this model has no conditions"
-            raise ValueError(f"condition must be {wanted}, given {KINDS.get(kind, kind)}")
-        if isinstance(condition, str):
-            return {"class": torch.tensor([self._class_number(condition)], device=self.device)}, None
-        points = _condition_points(condition, config.dataset.options.get("points", CONDITION_POINTS))
-        frame = sparse_similarity(points)
-        return {"points": torch.from_numpy(frame.apply(points)[None]).float().to(self.device)}, frame
-
-    def _class_number(self, name: str) -> int:
-        if name not in self.classes:
-            raise ValueError(f"no class {name!r}: the model knows {', '.join(self.classes)}")
-        return self.classes.index(name)
+        return self._flow_map().enough_steps(noise, tolerance, condition=asked.rows(count, self.device))
 
     def _flow_map(self) -> FlowMap:
         if not hasattr(self.model, "flow_map"):
@@ -272,19 +214,7 @@ class ShapePipeline(Pipeline):
             seed: What is noted as the shape's seed.
             meshing: How else its field becomes a mesh, instead of a resolution alone.
         """
-        return self._shape(latent, seed, meshing or Meshing(resolution), Clock())
-
-    def _shape(self, latent: Tensor, seed: int, meshing: Meshing, clock: Clock) -> Shape:
-        try:
-            with clock.stage("extraction"):
-                field = clock.timed("decode", self.field)(latent)
-                mesh = extract_mesh(clock.timed("decode", field), meshing.resolution, refine=meshing.refine)
-        except EmptySurface as error:
-            return Shape(seed, trimesh.Trimesh(), problem=str(error))
-        with clock.stage("report"):
-            mesh, dropped = keep_largest(mesh, FLOATERS[meshing.floaters])
-            repaired = repair(mesh, meshing.repair, meshing.resolution)
-            return Shape(seed, repaired.mesh, repaired.report, dropped, repaired.rung)
+        return (meshing or Meshing(resolution)).shape(partial(self.field, latent), seed, Clock())
 
 
 def make(model: ShapeModel, saved: Checkpoint, device: str) -> ShapePipeline:
@@ -310,44 +240,6 @@ def _surface_view(field: SignedDistanceField, model: Any) -> np.ndarray:
 
 _VIEWS = {"grid": _grid_view, "surface": _surface_view}
 """What an encoder may read, made of a mesh."""
-
-
-def _kind(condition: Condition) -> str:
-    return "None" if condition is None else "class" if isinstance(condition, str) else "points"
-
-
-def _name_of(condition: Condition) -> str | None:
-    """A condition as generation.json has it."""
-    return f"{len(condition)} points" if isinstance(condition, np.ndarray) else condition
-
-
-def _condition_points(condition: Any, most: int) -> np.ndarray:
-    """Distinct points to complete a shape from, in an order of their own, a random choice of them if there are more.
-
-    Raises:
-        ConditionError: They are no (n, 3) array, not finite, or fewer than three.
-    """
-    points = np.asarray(condition, dtype=float)
-    if points.ndim != 2 or points.shape[1] != 3:
-        raise ConditionError(f"condition points must be an array of shape (n, 3), given {points.shape}")
-    if not np.isfinite(points).all():
-        raise ConditionError("condition points must be finite, given some that are NaN or infinite")
-    distinct = np.unique(points, axis=0)
-    if len(distinct) < 3:
-        raise ConditionError(
-            f"condition points must be at least 3 distinct ones, given {len(distinct)} of {len(points)}"
-        )
-    if len(distinct) < len(points):
-        logger.warning("%d of %d condition points are duplicates", len(points) - len(distinct), len(points))
-    if len(distinct) < most:
-        logger.warning("completing from %d points, with a model that was trained with %d", len(distinct), most)
-        return distinct
-    return np.random.default_rng(0).choice(distinct, most, replace=False)
-
-
-def _repeated(told: Told, count: int) -> Told:
-    """One row of a condition for every sample."""
-    return told and {name: row.expand(count, *row.shape[1:]) for name, row in told.items()}
 
 
 def _noise(shape: tuple[int, ...], count: int, seed: int) -> Tensor:
