@@ -193,6 +193,16 @@ def sheet(test: list[ShapeRecord], meshes: dict[str, trimesh.Trimesh]) -> list[t
     return [*map(mesh_of, shown), *(meshes[record.header.id] for record in shown)]
 
 
+HEAD = """# Reconstruction of test chairs
+
+    python -m benchmarks.chairs_reconstruction {data} --models {models}
+
+IoU at the nodes of 128^3; chamfer and F-score from 100,000 points in the box of edge 2, F-score at 1 % of the edge. Shapes are encoded
+from their meshes, and nothing of the test split was trained on. Near-duplicate-free are shapes that no training shape is within
+1.5 times the distance of a second sample of it. PCA is fitted to the training grids; "nearest training shape" is the one of highest IoU at 64^3.
+"""
+
+
 def main() -> None:
     """Measure, print, and write tables and the picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -208,7 +218,8 @@ def main() -> None:
         if chosen:
             lines += [f"\n### {len(chosen)} {name} test shapes\n".replace("  ", " "), *table(rows, chosen)]
     options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "chairs_reconstruction.md").write_text("\n".join(lines).strip() + "\n")
+    head = HEAD.format(data=options.data, models=" ".join(options.models))
+    (options.out / "chairs_reconstruction.md").write_text(head + "\n".join(lines) + "\n")
     flat = {name: {shape: asdict(m) for shape, m in results} for name, results in rows.items()}
     (options.out / "chairs_reconstruction.json").write_text(json.dumps(flat, indent=1) + "\n")
     meshes = sheet(test, meshes)

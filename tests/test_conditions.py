@@ -52,7 +52,7 @@ def data(tmp_path_factory) -> Path:
 def run(data, tmp_path_factory) -> Path:
     """A run of the preset, shrunk, long enough to have learned its four shapes."""
     config = shrunk(
-        Optimization(steps=150, batch_size=4, optimizer="muon", learning_rate=4e-3, warmup=10, ema=0.9),
+        Optimization(steps=100, batch_size=4, optimizer="muon", learning_rate=4e-3, warmup=10, ema=0.9),
         fewest_tokens=20,
     )
     with without_shape_checks():
