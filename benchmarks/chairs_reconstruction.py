@@ -197,9 +197,10 @@ HEAD = """# Reconstruction of test chairs
 
     python -m benchmarks.chairs_reconstruction {data} --models {models}
 
-IoU at the nodes of 128^3; chamfer and F-score from 100,000 points in the box of edge 2, F-score at 1 % of the edge. Shapes are encoded
-from their meshes, and nothing of the test split was trained on. Near-duplicate-free are shapes that no training shape is within
-1.5 times the distance of a second sample of it. PCA is fitted to the training grids; "nearest training shape" is the one of highest IoU at 64^3.
+IoU at the nodes of 128^3; chamfer and F-score from 100,000 points in the box of edge 2, F-score at 1 % of the edge.
+Shapes are encoded from their meshes; nothing of the test split was trained on. Near-duplicate-free are shapes that no
+training shape is within 1.5 times the distance of a second sample of it. PCA is fitted to the training grids; "nearest
+training shape" is the one of highest IoU at 64^3.
 """
 
 
