@@ -65,7 +65,7 @@ def main() -> None:
     threads = torch.get_num_threads()
     lines = [
         "# Where the time of a generation goes\n",
-        "    python -m benchmarks.generation\n",
+        f"    python -m benchmarks.generation --models {' '.join(options.models)} --count {options.count}\n",
         f"Median seconds per shape over {options.count} shapes made one at a time, {threads} threads of a CPU, no GPU; "
         "`report` is the check whether the mesh is a solid, which is not part of `noise to file`.",
     ]

@@ -11,6 +11,7 @@ A recipe writes a CSV for `geomflow prep`, which does the work; `python -m data_
     abo          Amazon Berkeley Objects
     shapes       any folder with a manifest.csv
     seating      the seats of two such folders, from which the embedded models are made
+    categories   all classes of the same folders that are large enough
     rigs         rigged characters and animals, with or without a manifest
     procedural   families of shapes with exact signed distances, made here
     idx_images   MNIST and Fashion-MNIST: images, written as safetensors
