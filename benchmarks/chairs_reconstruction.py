@@ -138,22 +138,22 @@ def measure(
     test: list[ShapeRecord], models: list[str], methods: dict[str, Callable[[ShapeRecord], MeasuredShape]]
 ) -> tuple[Rows, dict[str, trimesh.Trimesh]]:
     """Metrics per method and shape, and the meshes that the first model makes."""
-    parts = [name.partition(":") for name in models]
-    pipelines = {name: Pipeline.from_pretrained(name) for name, _, _ in parts}
+    parts = [(name, int(tokens) if tokens else None) for name, _, tokens in (text.partition(":") for text in models)]
+    pipelines = {name: Pipeline.from_pretrained(name) for name, _ in parts}
     rows: Rows = {row_name(*part): [] for part in parts} | {name: [] for name in methods}
     meshes = {}
     for record in tqdm(test, desc="test shapes"):
         reference = measured_reference(record, seed=0)
-        for i, (name, colon, tokens) in enumerate(parts):
-            found, mesh = measured_model(pipelines[name], record, 1, int(tokens) if tokens else None)
-            rows[row_name(name, colon, tokens)].append((record.header.id, compare_shapes(reference, found)))
+        for i, (name, tokens) in enumerate(parts):
+            found, mesh = measured_model(pipelines[name], record, 1, tokens)
+            rows[row_name(name, tokens)].append((record.header.id, compare_shapes(reference, found)))
             meshes |= {record.header.id: mesh} if i == 0 else {}
         for name, method in methods.items():
             rows[name].append((record.header.id, compare_shapes(reference, method(record))))
     return rows, meshes
 
 
-def row_name(model: str, _colon: str, tokens: str) -> str:
+def row_name(model: str, tokens: int | None) -> str:
     """What a table calls a model and its number of tokens."""
     return Path(model).name + (f", {tokens} tokens" if tokens else "")
 

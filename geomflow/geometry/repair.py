@@ -7,7 +7,7 @@ The surface is then as fine as the extraction's grid.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -17,6 +17,7 @@ from geomflow.errors import EmptySurface
 from geomflow.geometry.distance import SignedDistanceField
 from geomflow.geometry.extract import extract_mesh
 from geomflow.geometry.frame import normalize
+from geomflow.geometry.grid import Field
 from geomflow.geometry.orient import orient
 from geomflow.geometry.solid import SolidReport, keep_largest, solid_report
 
@@ -25,8 +26,6 @@ RUNGS: tuple[Rung, ...] = ("none", "fill", "remesh")
 
 DUST = 1e-3
 """Share of the largest body's volume under which a body of a remeshed surface is what a grid makes of slivers."""
-
-Field = Callable[[np.ndarray], np.ndarray]
 
 GAPS = (0.0, 0.02, 0.05, 0.1)
 """Widths of gaps that remeshing closes, tried one after the other, in half extents of the mesh."""

@@ -108,6 +108,16 @@ class ConditionedBlock(nn.Module):
         return x + gate_f * self.feed(self.norm_feed(x) * (1 + scale_f) + shift_f)
 
 
+def check_state(x: Tensor, shape: tuple[int, ...]) -> None:
+    """Refuse states that are not those of a network.
+
+    Raises:
+        ValueError: A state has another shape.
+    """
+    if tuple(x.shape[1:]) != shape:
+        raise ValueError(f"x must have shape (batch, {', '.join(map(str, shape))}), given {tuple(x.shape)}")
+
+
 def zero_linear(width: int, out_width: int) -> nn.Linear:
     """Return a linear layer that starts as zero."""
     layer = nn.Linear(width, out_width)

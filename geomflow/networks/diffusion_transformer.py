@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from geomflow.networks._conditions import condition_module, read_condition
-from geomflow.networks._layers import ConditionedBlock, CrossAttention, TimeEmbedding, zero_linear
+from geomflow.networks._layers import ConditionedBlock, CrossAttention, TimeEmbedding, check_state, zero_linear
 
 
 class DiffusionTransformer(nn.Module):
@@ -61,9 +61,7 @@ class DiffusionTransformer(nn.Module):
         Raises:
             ValueError: `x` is no latent of this network, or the condition is not of its kind.
         """
-        if tuple(x.shape[1:]) != self.latent_shape:
-            wanted = ", ".join(map(str, self.latent_shape))
-            raise ValueError(f"x must have shape (batch, {wanted}), given {tuple(x.shape)}")
+        check_state(x, self.latent_shape)
         tokens = self.embed(x.flatten(2).transpose(1, 2)) + self.place
         vector, seen, present = read_condition(self.condition, condition, x)
         embedding = self.time(t, r) + vector

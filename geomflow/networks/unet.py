@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from geomflow.networks._conditions import condition_module, read_condition
-from geomflow.networks._layers import Attention, TimeEmbedding, zero_linear
+from geomflow.networks._layers import Attention, TimeEmbedding, check_state, zero_linear
 
 
 class UNet(nn.Module):
@@ -81,9 +81,7 @@ class UNet(nn.Module):
         Raises:
             ValueError: `x` is no grid of this network, or the condition is not of its kind.
         """
-        if tuple(x.shape[1:]) != self.latent_shape:
-            wanted = ", ".join(map(str, self.latent_shape))
-            raise ValueError(f"x must have shape (batch, {wanted}), given {tuple(x.shape)}")
+        check_state(x, self.latent_shape)
         told = F.silu(self.time(t, r) + read_condition(self.condition, condition, x)[0])
         kept, features = [], self.embed(x)
         for blocks, shrink in zip(self.down, self.shrink, strict=True):

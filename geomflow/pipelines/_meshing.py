@@ -4,12 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
 import trimesh
 
 from geomflow.errors import EmptySurface
 from geomflow.generation import Shape
 from geomflow.geometry.extract import extract_mesh
+from geomflow.geometry.grid import Field
 from geomflow.geometry.repair import RUNGS, Rung, repair
 from geomflow.geometry.solid import keep_largest
 from geomflow.pipeline import Clock
@@ -17,8 +17,6 @@ from geomflow.pipeline import Clock
 Floaters = Literal["keep", "specks", "largest"]
 FLOATERS: dict[Floaters, float] = {"keep": 0.0, "specks": 0.02, "largest": 1.0}
 """Share of the largest body's volume under which other bodies of a generated mesh are dropped."""
-
-Field = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
