@@ -169,8 +169,10 @@ def test_every_latent_has_the_class_and_the_points_of_its_shape(run, data):
         scale=scale,
         condition="class",
         classes=["ring", "ball", "box"],
+        variants=2,
     )
-    assert made.condition["class"].tolist() == [1, 1, 2, 2, 2, 2, 0, 0]
+    assert made.condition["class"].tolist() == [1] * 4 + [2] * 8 + [0] * 4
+    assert not torch.equal(made.mean[0], made.mean[1]), "each variant sees other points of the surface"
     made = shelves.load(
         "datasets",
         "latents",

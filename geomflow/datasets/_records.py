@@ -24,10 +24,10 @@ def load_with_grid(file: Path, names: tuple[str, ...] = ()) -> tuple[np.ndarray,
     return record.sdf_grid, record
 
 
-def load_surface(file: Path, count: int) -> np.ndarray:
+def load_surface(file: Path, count: int | None = None) -> np.ndarray:
     """Return a record's first `count` surface points, which are in random order, with their normals (n, 6).
 
-    A record with fewer gives all it has.
+    Without a count, or in a record with fewer, these are all it has.
 
     Raises:
         RecordError: The record cannot be read.

@@ -52,7 +52,7 @@ def make(
     condition: str = "",
     classes: Sequence[str] = (),
     points: int = 64,
-    variants: int = 8,
+    variants: int = 4,
 ) -> Latents:
     """Return the latents of a dataset folder made by `geomflow prep`.
 
@@ -65,7 +65,8 @@ def make(
         condition: `class`, `points`, or empty for none.
         classes: Names of the classes in the order of their numbers, for that condition.
         points: Surface points that a shape is to be completed from, for that condition.
-        variants: Times that each shape is encoded, in the frames that as many draws of such points suggest.
+        variants: Times that each shape is encoded, from other points of its surface every time (and, for the condition
+            `points`, in the frame that a few of them suggest); grids are encoded once.
 
     Raises:
         RecordError: No such dataset or split, or records without what the encoder reads.
@@ -74,18 +75,21 @@ def make(
     if condition == "points" and autoencoder.reads != "surface":
         raise ConfigError(f"condition 'points' wants an encoder that reads surfaces, not {autoencoder.reads!r}")
     files = record_files(folder, split)
-    if condition == "points":
-        posteriors, rows = [], []
-        for file in files:
-            views, few = _variants(file, autoencoder, mirror, points, variants)
-            posteriors.append(_encode(views, autoencoder))
-            rows.append(few)
-        told = {"points": torch.cat(rows)}
-    else:
-        read = _VIEWS[str(autoencoder.reads)]
-        posteriors = [_encode(read(file, autoencoder)[: 1 + mirror], autoencoder) for file in files]
-        numbers = [list(classes).index(name) for name in class_names(folder, split)] if condition else []
-        told = {"class": torch.tensor(numbers).repeat_interleave(1 + mirror)} if condition else {}
+    posteriors, few, counts = [], [], []
+    for file in files:
+        if autoencoder.reads == "surface":
+            views = _surfaces(file, int(autoencoder.points), mirror, variants)  # pyright: ignore
+        else:
+            views = _grids(file, mirror)
+        if condition == "points":
+            views, seen = _framed(views, points)
+            few.append(seen)
+        posteriors.append(_encode(views, autoencoder))
+        counts.append(len(views))
+    told = {"points": torch.cat(few)} if few else {}
+    if condition == "class":
+        numbers = torch.tensor([list(classes).index(name) for name in class_names(folder, split)])
+        told = {"class": numbers.repeat_interleave(torch.tensor(counts))}
     mean, log_variance = (torch.cat(parts) for parts in zip(*posteriors, strict=True))
     scale.fit(mean, log_variance.exp())  # pyright: ignore[reportCallIssue]
     return Latents(scale.standardize(mean), (0.5 * log_variance).exp() / scale.std, told)  # pyright: ignore
@@ -98,31 +102,25 @@ def _encode(views: Tensor, autoencoder: Any) -> tuple[Tensor, Tensor]:
     return posterior.mean, posterior.log_variance
 
 
-def _grids(file: Path, _autoencoder: nn.Module) -> Float[Tensor, "2 x y z"]:
-    """A record's grid and its reflection."""
+def _grids(file: Path, mirror: bool) -> Float[Tensor, "views x y z"]:
+    """A record's grid and, if asked for, its reflection."""
     grid = torch.from_numpy(load_with_grid(file)[0].astype(np.float32))
-    return torch.stack([grid, grid.flip(0)])
+    return torch.stack([grid, grid.flip(0)][: 1 + mirror])
 
 
-def _surfaces(file: Path, autoencoder: nn.Module) -> Float[Tensor, "2 n 6"]:
-    """As many of a record's surface points as the encoder wants, and their reflection."""
-    surface = torch.from_numpy(load_surface(file, autoencoder.points))  # pyright: ignore[reportArgumentType]
-    return torch.stack([surface, surface * REFLECTION])
-
-
-_VIEWS = {"grid": _grids, "surface": _surfaces}
-
-
-def _variants(
-    file: Path, autoencoder: Any, mirror: bool, points: int, variants: int
-) -> tuple[Float[Tensor, "v n 6"], Float[Tensor, "v p 3"]]:
-    """A record's surface and a few of its points, several times, each time in the frame that the few suggest."""
+def _surfaces(file: Path, count: int, mirror: bool, variants: int) -> Float[Tensor, "views n 6"]:
+    """Random draws of a record's surface points, and as many of the reflected surface if that is asked for."""
     generator = torch.Generator().manual_seed(0)
-    views, few = [], []
-    for surface in _surfaces(file, autoencoder)[: 1 + mirror]:
-        for _ in range(variants):
-            chosen = surface[torch.randperm(len(surface), generator=generator)[:points], :3]
-            frame = sparse_similarity(chosen.numpy())
-            views.append(torch.cat([torch.from_numpy(frame.apply(surface[:, :3].numpy())), surface[:, 3:]], dim=1))
-            few.append(torch.from_numpy(frame.apply(chosen.numpy())))
-    return torch.stack(views).float(), torch.stack(few).float()
+    surface = torch.from_numpy(load_surface(file))
+    draws = [torch.randperm(len(surface), generator=generator)[:count] for _ in range(variants * (1 + mirror))]
+    views = surface[torch.stack(draws)]
+    views[variants:] *= REFLECTION
+    return views
+
+
+def _framed(views: Float[Tensor, "views n 6"], count: int) -> tuple[Tensor, Float[Tensor, "views count 3"]]:
+    """Each view in the frame that its first few points suggest, and these points."""
+    frames = [sparse_similarity(view[:count, :3].numpy()) for view in views]
+    moved = [torch.from_numpy(frame.apply(view[:, :3].numpy())) for frame, view in zip(frames, views, strict=True)]
+    points = torch.stack(moved).float()
+    return torch.cat([points, views[..., 3:]], dim=2), points[:, :count]

@@ -7,7 +7,7 @@ def make() -> RunConfig:
     """Return the run of a completion model; it wants `--pretrained_encoder FOLDER`, a run of `sdf_set_autoencoder`."""
     return RunConfig(
         task="flow_map",
-        dataset=Item("latents"),
+        dataset=Item("latents", {"variants": 8}),
         encoder=Item("set_autoencoder", {"tokens": 64}),
         network=Item("diffusion_transformer"),
         formulation=Item("edm", {"sigma_data": 1.0}),
