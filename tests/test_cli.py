@@ -89,7 +89,7 @@ def test_extract_reads_arrays_and_writes_meshes(capsys, tmp_path):
     assert not (tmp_path / "no.ply").exists()
 
 
-def test_the_river_from_meshes_to_meshes(capsys, tmp_path, monkeypatch):
+def test_the_river_from_meshes_to_meshes(capsys, tmp_path, monkeypatch, unchecked_shapes):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "meshes").mkdir()
     for i, solid in enumerate((Box(), Sphere(), Torus(), Box((0.3, 0.6, 0.7)))):

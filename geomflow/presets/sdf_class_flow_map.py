@@ -8,11 +8,11 @@ def make() -> RunConfig:
     return RunConfig(
         task="flow_map",
         dataset=Item("latents"),
-        network=Item("diffusion_transformer"),
+        network=Item("diffusion_transformer", {"width": 256, "heads": 8}),
         formulation=Item("edm", {"sigma_data": 1.0}),
         objective=Item("semigroup"),
         condition="class",
         guidance={"scale": 1.5},
         times={"log_mean": -0.5},
-        optimization=Optimization(steps=4000, batch_size=32, optimizer="muon", learning_rate=2e-3),
+        optimization=Optimization(steps=4000, batch_size=64, optimizer="muon", learning_rate=2e-3),
     )

@@ -14,5 +14,5 @@ def make() -> RunConfig:
         objective=Item("semigroup"),
         condition="points",
         times={"log_mean": -0.5},
-        optimization=Optimization(steps=4000, batch_size=32, optimizer="muon", learning_rate=2e-3),
+        optimization=Optimization(steps=5000, batch_size=64, optimizer="muon", learning_rate=2e-3),
     )

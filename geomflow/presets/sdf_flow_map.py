@@ -12,5 +12,5 @@ def make() -> RunConfig:
         formulation=Item("edm", {"sigma_data": 1.0}),
         objective=Item("semigroup"),
         times={"log_mean": -0.5},
-        optimization=Optimization(steps=12000, batch_size=32, learning_rate=5e-4, precision="bfloat16"),
+        optimization=Optimization(steps=4000, batch_size=64, optimizer="muon", learning_rate=2e-3),
     )

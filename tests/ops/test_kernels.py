@@ -38,6 +38,7 @@ def test_every_kernel_compiles_for_data_centre_and_desktop_gpus(name, arches, tm
         assert Path(file).read_bytes()[:4] == b"\x7fELF"
 
 
+@pytest.mark.slow
 def test_parity_holds_in_debug_mode_with_blocks_on_the_cpu():
     """Bounds are checked, and the kernels that share tiles run as blocks of threads; see test_parity."""
     script = (

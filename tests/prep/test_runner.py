@@ -53,7 +53,7 @@ def outcome(folder: Path) -> dict[str, tuple[str, str, str]]:
     return {name: (entry.status, entry.error, entry.file) for name, entry in manifest.read(folder).items()}
 
 
-@pytest.mark.parametrize("engine", ["local", "dask"])
+@pytest.mark.parametrize("engine", ["local", pytest.param("dask", marks=pytest.mark.slow)])
 def test_six_ways_to_fail_cost_six_of_fifty(tmp_path, engine):
     if engine == "dask":
         pytest.importorskip("distributed")
