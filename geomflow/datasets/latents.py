@@ -74,23 +74,16 @@ def make(
     """
     if condition == "points" and autoencoder.reads != "surface":
         raise ConfigError(f"condition 'points' wants an encoder that reads surfaces, not {autoencoder.reads!r}")
-    files = record_files(folder, split)
-    posteriors, few, counts = [], [], []
-    for file in files:
-        if autoencoder.reads == "surface":
-            views = _surfaces(file, int(autoencoder.points), mirror, variants)  # pyright: ignore
-        else:
-            views = _grids(file, mirror)
+    parts = []
+    for file, name in zip(record_files(folder, split), class_names(folder, split), strict=True):
+        views, row = _views(file, autoencoder, mirror, variants), torch.empty(0)
         if condition == "points":
-            views, seen = _framed(views, points)
-            few.append(seen)
-        posteriors.append(_encode(views, autoencoder))
-        counts.append(len(views))
-    told = {"points": torch.cat(few)} if few else {}
-    if condition == "class":
-        numbers = torch.tensor([list(classes).index(name) for name in class_names(folder, split)])
-        told = {"class": numbers.repeat_interleave(torch.tensor(counts))}
-    mean, log_variance = (torch.cat(parts) for parts in zip(*posteriors, strict=True))
+            views, row = _framed(views, points)
+        elif condition == "class":
+            row = torch.full((len(views),), list(classes).index(name))
+        parts.append((*_encode(views, autoencoder), row))
+    mean, log_variance, rows = (torch.cat(part) for part in zip(*parts, strict=True))
+    told = {condition: rows} if condition else {}
     scale.fit(mean, log_variance.exp())  # pyright: ignore[reportCallIssue]
     return Latents(scale.standardize(mean), (0.5 * log_variance).exp() / scale.std, told)  # pyright: ignore
 
@@ -100,6 +93,13 @@ def _encode(views: Tensor, autoencoder: Any) -> tuple[Tensor, Tensor]:
     """Posterior means and log-variances of views of shapes."""
     posterior = autoencoder.encode(views)
     return posterior.mean, posterior.log_variance
+
+
+def _views(file: Path, autoencoder: Any, mirror: bool, variants: int) -> Tensor:
+    """What the encoder is to read of a record."""
+    if autoencoder.reads == "surface":
+        return _surfaces(file, autoencoder.points, mirror, variants)
+    return _grids(file, mirror)
 
 
 def _grids(file: Path, mirror: bool) -> Float[Tensor, "views x y z"]:
