@@ -23,8 +23,8 @@ from geomflow.prep.manifest import class_names, record_files
 from geomflow.records import load_record
 from geomflow.viz import contact_sheet, save_png
 
-EACH, POINTS, RESOLUTION, SHOWN = 8, 1024, 96, 4
-WAYS = {"1 step": (1, False), "2 steps": (2, False), "4 steps": (4, False), "64-step ODE": (64, True)}
+EACH, POINTS, RESOLUTION, SHOWN = 8, 1024, 64, 4
+WAYS = {"1 step": (1, False), "4 steps": (4, False), "64-step ODE": (64, True)}
 PICTURED = "4 steps"
 
 

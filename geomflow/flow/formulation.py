@@ -32,6 +32,7 @@ noise = (a m - alpha x) / (a beta - b alpha), and so every other prediction.
 """
 
 import operator
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, SupportsIndex
 
@@ -260,3 +261,14 @@ def checked_steps(steps: SupportsIndex) -> int:
 def per_sample(value: Float[Tensor, " batch"], x: Float[Tensor, " batch *shape"]) -> Float[Tensor, " batch *ones"]:
     """One number per sample, shaped and typed to multiply x."""
     return value.to(x.dtype).reshape(-1, *[1] * (x.ndim - 1))
+
+
+def checked_ratios(ratios: Sequence[float]) -> tuple[float, float]:
+    """Two noise-to-signal ratios, the larger first.
+
+    Raises:
+        ValueError: they are not that.
+    """
+    if len(ratios) != 2 or not ratios[0] > ratios[1] > 0:
+        raise ValueError(f"jump_ratios must be two positive numbers, the larger first, given {ratios}")
+    return ratios[0], ratios[1]

@@ -6,7 +6,9 @@ preconditioner depends on the time of departure only: behind it the network's id
 every r.
 """
 
-from geomflow.flow.formulation import Formulation
+from collections.abc import Sequence
+
+from geomflow.flow.formulation import Formulation, checked_ratios
 from geomflow.flow.path import KarrasPath
 from geomflow.flow.preconditioner import Karras
 
@@ -16,6 +18,7 @@ def make(
     sigma_min: float = 0.002,
     sigma_max: float = 80.0,
     rho: float = 7.0,
+    jump_ratios: Sequence[float] | None = None,
 ) -> Formulation:
     """The EDM formulation.
 
@@ -24,6 +27,12 @@ def make(
         sigma_min: noise level at t = 1.
         sigma_max: noise level at t = 0.
         rho: bends the clock; uniform steps in it are EDM's grid of noise levels.
+        jump_ratios: noise levels, the larger first, between which jumps are spread evenly in their logarithm after a
+            first one from noise; None spreads them like the steps of the ODE.
+
+    Raises:
+        ValueError: `jump_ratios` are not two positive numbers, the larger first.
     """
     path = KarrasPath(sigma_min, sigma_max, rho)
-    return Formulation(path, predicts="data", preconditioner=Karras(path, sigma_data))
+    ratios = None if jump_ratios is None else checked_ratios(jump_ratios)
+    return Formulation(path, "data", Karras(path, sigma_data), jump_ratios=ratios)

@@ -9,7 +9,7 @@ def make() -> RunConfig:
         task="flow_map",
         dataset=Item("latents"),
         network=Item("diffusion_transformer", {"width": 256, "heads": 8}),
-        formulation=Item("edm", {"sigma_data": 1.0}),
+        formulation=Item("edm", {"sigma_data": 1.0, "jump_ratios": [20.0, 0.1]}),
         objective=Item("semigroup"),
         condition="class",
         guidance={"scale": 1.5},

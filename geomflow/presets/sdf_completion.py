@@ -10,7 +10,7 @@ def make() -> RunConfig:
         dataset=Item("latents", {"variants": 8}),
         encoder=Item("set_autoencoder", {"tokens": 64}),
         network=Item("diffusion_transformer"),
-        formulation=Item("edm", {"sigma_data": 1.0}),
+        formulation=Item("edm", {"sigma_data": 1.0, "jump_ratios": [20.0, 0.1]}),
         objective=Item("semigroup"),
         condition="points",
         times={"log_mean": -0.5},
