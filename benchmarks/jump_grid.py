@@ -57,8 +57,9 @@ def main() -> None:
     lines = [
         "# Where jumps should land\n",
         f"    python -m benchmarks.jump_grid --models {' '.join(options.models)}\n",
-        f"Root mean square gap between {COUNT} latents (numbers of unit spread) made in a few jumps and by the {ODE_STEPS}-step ODE of the "
-        "same weights from the same noises. Jumps land on noise levels evenly spread in their logarithm between the two.",
+        f"Root mean square gap between {COUNT} latents (numbers of unit spread) made in a few jumps and by the "
+        f"{ODE_STEPS}-step ODE of the same weights from the same noises. Jumps land on noise levels spread evenly in "
+        "their logarithm between the two.",
     ]
     for model in options.models:
         lines += table(model)
