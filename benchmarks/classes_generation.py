@@ -3,12 +3,14 @@
 python -m benchmarks.classes_generation build/categories --model categories --out docs/results
 
 A sample counts as of its class if the training shape nearest to it (squared chamfer of 1,024 points, both scaled to the
-unit ball) is. Test shapes are measured in the same way: how well the classes can be told apart so. By chance, a sample
-of every class would be right as often as `chance` says.
+unit ball) is. Test shapes are measured in the same way: how well the classes can be told apart so. `chance` is the
+class's share of the training shapes.
 """
 
 import argparse
 from collections import Counter
+from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +28,7 @@ from geomflow.viz import contact_sheet, save_png
 EACH, POINTS, RESOLUTION, SHOWN = 8, 1024, 64, 4
 WAYS = {"1 step": (1, False), "4 steps": (4, False), "64-step ODE": (64, True)}
 PICTURED = "4 steps"
+CACHE = Path("build/classes_generated")
 
 
 def in_ball(points: np.ndarray) -> np.ndarray:
@@ -52,6 +55,50 @@ def right(shapes: list[trimesh.Trimesh], name: str, train: np.ndarray, names: np
     return int((names[nearest(pairwise_chamfer(np.stack(points), train)).indices] == name).sum()) if points else 0
 
 
+@dataclass(frozen=True)
+class Counts:
+    """What came out of the samples of each class and way: those of their class, solids, and meshes to show."""
+
+    right: Counter[tuple[str, str]]
+    solid: Counter[tuple[str, str]]
+    shown: list[trimesh.Trimesh]
+
+
+def measure(pipeline: ShapePipeline, train: np.ndarray, names: np.ndarray) -> Counts:
+    """Generate shapes of every class in every way, and count."""
+    counts = Counts(Counter(), Counter(), [])
+    for name, way in tqdm(list(product(pipeline.classes, WAYS))):
+        shapes = made(pipeline, name, *WAYS[way])
+        counts.right[name, way] = right([shape.mesh for shape in shapes], name, train, names)
+        counts.solid[name, way] = sum(not shape.reasons for shape in shapes)
+        counts.shown.extend(shape.mesh for shape in shapes[:SHOWN] if way == PICTURED)
+    return counts
+
+
+def table(classes: list[str], names: np.ndarray, test: np.ndarray, told: np.ndarray, counts: Counts) -> list[str]:
+    """Lines of Markdown: a row per class, and one of all."""
+    lines = [
+        f"| class | training shapes | chance | test shapes | {' | '.join(WAYS)} | {', solid | '.join(WAYS)}, solid |",
+        "| --- " * (4 + 2 * len(WAYS)) + "|",
+    ]
+    for name in classes:
+        size, known = (names == name).sum(), f"{told[test == name].sum()} of {(test == name).sum()}"
+        cells = [f"{count[name, way]} of {EACH}" for count in (counts.right, counts.solid) for way in WAYS]
+        lines.append(f"| {name} | {size} | {100 * size / len(names):.0f} % | {known} | {' | '.join(cells)} |")
+    sums = [sum(count[name, way] for name in classes) for count in (counts.right, counts.solid) for way in WAYS]
+    cells = [f"{100 * share:.0f} %" for share in (told.mean(), *(n / (EACH * len(classes)) for n in sums))]
+    return [*lines, f"| all | {len(names)} | | {' | '.join(cells)} |"]
+
+
+HEAD = """# Whether a model of classes makes what it is asked for
+
+    python -m benchmarks.classes_generation {data} --model {model}
+
+{each} shapes of each class, seeds 0 to {last}, meshed at {resolution}. A sample counts as of its class if the
+training shape nearest to it is; test shapes, measured alike, say how well that can be told.
+"""
+
+
 def main() -> None:
     """Generate, measure, print, and write table and picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -61,30 +108,14 @@ def main() -> None:
     options = parser.parse_args()
     pipeline = ShapePipeline.from_pretrained(options.model)
     train, names = clouds(options.data, "train"), np.array(class_names(options.data, "train"))
-    sizes, test = Counter(names.tolist()), np.array(class_names(options.data, "test"))
-    told = names[nearest(pairwise_chamfer(clouds(options.data, "test"), train)).indices] == test
-    hits, solids, pictures = Counter(), Counter(), []
-    for name in tqdm(pipeline.classes):
-        for way, (steps, ode) in WAYS.items():
-            shapes = made(pipeline, name, steps, ode)
-            hits[name, way] = right([shape.mesh for shape in shapes], name, train, names)
-            solids[name, way] = sum(not shape.reasons for shape in shapes)
-            pictures += [shape.mesh for shape in shapes[:SHOWN]] if way == PICTURED else []
-    lines = [
-        f"| class | training shapes | chance | test shapes | {' | '.join(WAYS)} | {', solid | '.join(WAYS)}, solid |",
-        "| --- " * (4 + 2 * len(WAYS)) + "|",
-    ]
-    for name in pipeline.classes:
-        known = f"{100 * sizes[name] / len(names):.0f} % | {told[test == name].sum()} of {(test == name).sum()}"
-        cells = [f"{counts[name, way]} of {EACH}" for counts in (hits, solids) for way in WAYS]
-        lines.append(f"| {name} | {sizes[name]} | {known} | {' | '.join(cells)} |")
-    total = EACH * len(pipeline.classes)
-    shares = [sum(counts[name, way] for name in sizes) / total for counts in (hits, solids) for way in WAYS]
-    cells = [f"{100 * share:.0f} %" for share in (told.mean(), *shares)]
-    lines.append(f"| all | {len(names)} | | {' | '.join(cells)} |")
+    test = np.array(class_names(options.data, "test"))
+    told = names[nearest(pairwise_chamfer(clouds(options.data, "test"), train, cache=CACHE)).indices] == test
+    counts = measure(pipeline, train, names)
+    about = {"data": options.data, "model": options.model, "each": EACH, "last": EACH - 1, "resolution": RESOLUTION}
+    lines = [HEAD.format(**about), *table(pipeline.classes, names, test, told, counts)]
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "classes_generation.md").write_text("\n".join(lines) + "\n")
-    save_png(contact_sheet(pictures, columns=3 * SHOWN, size=150), options.out / "classes_generated.png")
+    save_png(contact_sheet(counts.shown, columns=3 * SHOWN, size=150), options.out / "classes_generated.png")
     print("\n".join(lines))
 
 

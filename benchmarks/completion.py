@@ -3,8 +3,9 @@
 python -m benchmarks.completion build/seating build/runs/completion --plain build/runs/completion_plain \
     --out docs/results
 
-Both runs are of one network, trained on the same latents for as many steps; the plain one regresses instants alone and
-is sampled by its ODE. The ceiling is what the autoencoder makes of the whole surface with as many tokens.
+Both runs are of one network, trained on the same latents; the plain one (`--objective instantaneous`) regresses
+instants alone and is sampled by its ODE (Heun, two network calls a step but the last). The ceiling is what the
+autoencoder makes of the whole surface with as many tokens.
 """
 
 import argparse
@@ -26,6 +27,17 @@ from geomflow.records import ShapeRecord
 from geomflow.viz import contact_sheet, save_png
 
 POINTS, RESOLUTION, SAMPLES, PLAIN_STEPS, SHOWN = 64, 96, 30_000, 64, 8
+SHEET = ("4 steps", f"{PLAIN_STEPS} plain steps")
+"""Ways on the picture, under the shapes and their points."""
+
+HEAD = """# Shapes from 64 points
+
+    python -m benchmarks.completion {data} {run} --plain {plain}
+
+{run} was trained for {steps:,} steps, {plain} for {plain_steps:,}. Rows are means over the test shapes, completed
+from 64 points each; IoU at the nodes of 64^3, chamfer and F-score from 30,000 points in the box of edge 2, F-score
+at 1 % of the edge.
+"""
 
 
 def sparse(record: ShapeRecord) -> tuple[np.ndarray, Similarity]:
@@ -87,10 +99,6 @@ def measure(data: Path, run: Pipeline, plain: Pipeline, limit: int | None) -> tu
     return rows, [mesh for row in zip(*chosen, strict=True) for mesh in row]
 
 
-SHEET = ("4 steps", f"{PLAIN_STEPS} plain steps")
-"""Ways on the picture, under the shapes and their points."""
-
-
 def _clipped(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
     """A mesh within the box that measures are taken in."""
     return trimesh.Trimesh(np.clip(mesh.vertices, -1.05, 1.05), mesh.faces, process=False)
@@ -107,7 +115,12 @@ def main() -> None:
     options = parser.parse_args()
     run, plain = (Pipeline.from_pretrained(folder) for folder in (options.run, options.plain))
     rows, pictures = measure(options.data, run, plain, options.limit)
-    lines = table(rows, {shape for results in rows.values() for shape, _ in results})
+    steps, plain_steps = (one.saved.facts["step"] for one in (run, plain))
+    about = {"data": options.data, "run": options.run, "plain": options.plain}
+    lines = [
+        HEAD.format(**about, steps=steps, plain_steps=plain_steps),
+        *table(rows, {shape for results in rows.values() for shape, _ in results}),
+    ]
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "completion.md").write_text("\n".join(lines) + "\n")
     save_png(

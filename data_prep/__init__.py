@@ -10,8 +10,8 @@ A recipe writes a CSV for `geomflow prep`, which does the work; `python -m data_
     thingi10k    Thingi10K
     abo          Amazon Berkeley Objects
     shapes       any folder with a manifest.csv
-    seating      the seats of two such folders, from which the embedded models are made
-    categories   all classes of the same folders that are large enough
+    seating      the seats of two such folders, from which the embedded model `chairs` is made
+    categories   all classes of the same folders that are large enough, for the embedded `categories`
     rigs         rigged characters and animals, with or without a manifest
     procedural   families of shapes with exact signed distances, made here
     idx_images   MNIST and Fashion-MNIST: images, written as safetensors

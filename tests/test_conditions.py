@@ -196,6 +196,7 @@ def test_conditions_that_do_not_fit_the_run_are_named(run, data, tmp_path):
         ({"condition": "colour"}, "condition must be 'class', 'points' or ''"),
         ({"condition": ""}, "wants a condition"),
         ({"guidance": {"strength": 2.0}}, "no option 'strength'"),
+        ({"dataset": Item("latents", {"variants": 0})}, "variants must be at least 1, given 0"),
         ({"guidance": {"scale": [1.0, 2.0]}}, "scale must be a number"),
         ({"encoder": Item("point_autoencoder", {"points": 9})}, "holds 'set_autoencoder'"),
     ):

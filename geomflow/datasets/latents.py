@@ -65,15 +65,17 @@ def make(
         condition: `class`, `points`, or empty for none.
         classes: Names of the classes in the order of their numbers, for that condition.
         points: Surface points that a shape is to be completed from, for that condition.
-        variants: Times that each shape is encoded, from other points of its surface every time (and, for the condition
-            `points`, in the frame that a few of them suggest); grids are encoded once.
+        variants: Times that each shape, and each reflection, is encoded, from other points of the surface every time
+            (and, for the condition `points`, in the frame that a few of them suggest); grids are encoded once.
 
     Raises:
         RecordError: No such dataset or split, or records without what the encoder reads.
-        ConfigError: Points are wanted, and the encoder reads grids.
+        ConfigError: Points are wanted, and the encoder reads grids; or no variants.
     """
     if condition == "points" and autoencoder.reads != "surface":
         raise ConfigError(f"condition 'points' wants an encoder that reads surfaces, not {autoencoder.reads!r}")
+    if variants < 1:
+        raise ConfigError(f"dataset.variants must be at least 1, given {variants}")
     parts = []
     for file, name in zip(record_files(folder, split), class_names(folder, split), strict=True):
         views, row = _views(file, autoencoder, mirror, variants), torch.empty(0)

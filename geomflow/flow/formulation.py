@@ -67,12 +67,14 @@ class Formulation:
     predicts: Prediction
     preconditioner: Preconditioner = field(default_factory=Identity)
     spacing: Spacing = "clock"
-    jump_ratios: tuple[float, float] | None = None
+    jump_ratios: Sequence[float] | None = None
 
     def __post_init__(self) -> None:
-        """Refuses unknown predictions and spacings."""
+        """Refuses unknown predictions and spacings, and ratios that no jumps can be spread between."""
         check_choice("predicts", self.predicts, Prediction)
         check_choice("spacing", self.spacing, Spacing)
+        if self.jump_ratios is not None:
+            self._check_ratios(self.jump_ratios)
 
     @property
     def ends_clean(self) -> bool:
@@ -221,6 +223,14 @@ class Formulation:
         inner = self.path.time(torch.lerp(first, last, uniform[1:-1]).exp())
         return torch.cat([uniform[:1], inner, uniform[-1:]])
 
+    def _check_ratios(self, ratios: Sequence[float]) -> None:
+        """Two positive ratios, the larger first, that lie behind the start of the path."""
+        start = torch.zeros((), dtype=torch.float64)
+        most = float(self.path.sigma(start) / self.path.signal(start))
+        pair = ratios if isinstance(ratios, Sequence) and len(ratios) == 2 else (0.0, 0.0)
+        if not most >= pair[0] > pair[1] > 0:
+            raise ValueError(f"jump_ratios must be two in (0, {most:g}], the larger first, given {ratios}")
+
     def _noise_scale(self, x: Float[Tensor, " batch *shape"]) -> Float[Tensor, ""]:
         """sigma(0)."""
         return self.path.sigma(x.new_zeros(()))
@@ -261,14 +271,3 @@ def checked_steps(steps: SupportsIndex) -> int:
 def per_sample(value: Float[Tensor, " batch"], x: Float[Tensor, " batch *shape"]) -> Float[Tensor, " batch *ones"]:
     """One number per sample, shaped and typed to multiply x."""
     return value.to(x.dtype).reshape(-1, *[1] * (x.ndim - 1))
-
-
-def checked_ratios(ratios: Sequence[float]) -> tuple[float, float]:
-    """Two noise-to-signal ratios, the larger first.
-
-    Raises:
-        ValueError: they are not that.
-    """
-    if len(ratios) != 2 or not ratios[0] > ratios[1] > 0:
-        raise ValueError(f"jump_ratios must be two positive numbers, the larger first, given {ratios}")
-    return ratios[0], ratios[1]

@@ -8,7 +8,7 @@ every r.
 
 from collections.abc import Sequence
 
-from geomflow.flow.formulation import Formulation, checked_ratios
+from geomflow.flow.formulation import Formulation
 from geomflow.flow.path import KarrasPath
 from geomflow.flow.preconditioner import Karras
 
@@ -31,8 +31,7 @@ def make(
             first one from noise; None spreads them like the steps of the ODE.
 
     Raises:
-        ValueError: `jump_ratios` are not two positive numbers, the larger first.
+        ValueError: `jump_ratios` are not two levels of the path, the larger first.
     """
     path = KarrasPath(sigma_min, sigma_max, rho)
-    ratios = None if jump_ratios is None else checked_ratios(jump_ratios)
-    return Formulation(path, "data", Karras(path, sigma_data), jump_ratios=ratios)
+    return Formulation(path, "data", Karras(path, sigma_data), jump_ratios=jump_ratios)

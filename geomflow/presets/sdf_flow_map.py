@@ -4,7 +4,7 @@ from geomflow.config import Item, Optimization, RunConfig
 
 
 def make() -> RunConfig:
-    """Return the run that made the embedded chair model's flow map; it wants `--pretrained_encoder FOLDER`."""
+    """Return a run like that of the embedded chairs' flow map; it wants `--pretrained_encoder FOLDER`."""
     return RunConfig(
         task="flow_map",
         dataset=Item("latents"),
