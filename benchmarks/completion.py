@@ -22,12 +22,12 @@ from geomflow.errors import EmptySurface
 from geomflow.geometry import extract_mesh
 from geomflow.geometry.frame import Similarity, sparse_similarity
 from geomflow.metrics import compare_shapes, measure_shape
-from geomflow.pipeline import Pipeline
+from geomflow.pipelines.shapes import ShapePipeline
 from geomflow.records import ShapeRecord
 from geomflow.viz import contact_sheet, save_png
 
-POINTS, RESOLUTION, SAMPLES, PLAIN_STEPS, SHOWN = 64, 96, 30_000, 64, 8
-SHEET = ("4 steps", f"{PLAIN_STEPS} plain steps")
+POINTS, RESOLUTION, SAMPLES, PLAIN_STEPS, CANDIDATES, SHOWN = 64, 96, 30_000, 64, 16, 8
+SHEET = ("4 steps", f"4 steps, best of {CANDIDATES}", f"{PLAIN_STEPS} plain steps")
 """Ways on the picture, under the shapes and their points."""
 
 HEAD = """# Shapes from 64 points
@@ -54,11 +54,13 @@ def retrieved(points: np.ndarray, trees: list[KDTree], train: list[ShapeRecord])
     return mesh_of(train[int(np.argmin([np.square(tree.query(points)[0]).mean() for tree in trees]))])
 
 
-def completions(run: Pipeline, plain: Pipeline, record: ShapeRecord) -> Iterator[tuple[str, trimesh.Trimesh]]:
+def completions(run: ShapePipeline, plain: ShapePipeline, record: ShapeRecord) -> Iterator[tuple[str, trimesh.Trimesh]]:
     """What each way makes of a shape's points, in the frame that they suggest."""
     points, frame = sparse(record)
     for steps in (1, 2, 4):
         yield f"{steps} step{'s' * (steps > 1)}", _mesh(run, run.sample_latents(1, steps, condition=points)[0])
+    best = run(1, 4, resolution=RESOLUTION, condition=points, candidates=CANDIDATES).latents[0]
+    yield f"4 steps, best of {CANDIDATES}", _mesh(run, best)
     ode = run.sample_latents(1, PLAIN_STEPS, ode=True, condition=points)[0]
     yield f"{PLAIN_STEPS} steps of its own ODE", _mesh(run, ode)
     ode = plain.sample_latents(1, PLAIN_STEPS, ode=True, condition=points)[0]
@@ -68,14 +70,16 @@ def completions(run: Pipeline, plain: Pipeline, record: ShapeRecord) -> Iterator
     yield "autoencoder, whole surface", _mesh(run, run.encode(whole))
 
 
-def _mesh(pipeline: Pipeline, latent) -> trimesh.Trimesh:
+def _mesh(pipeline: ShapePipeline, latent) -> trimesh.Trimesh:
     try:
         return extract_mesh(pipeline.field(latent), RESOLUTION)
     except EmptySurface:  # counts as a point in the middle
         return trimesh.creation.icosphere(subdivisions=1, radius=0.01)
 
 
-def measure(data: Path, run: Pipeline, plain: Pipeline, limit: int | None) -> tuple[Rows, list[trimesh.Trimesh]]:
+def measure(
+    data: Path, run: ShapePipeline, plain: ShapePipeline, limit: int | None
+) -> tuple[Rows, list[trimesh.Trimesh]]:
     """Metrics of every way and shape in the records' frame, and the meshes of some."""
     train, test = records(data, "train"), records(data, "test")[:limit]
     trees = [KDTree(record.surface_points[:4096]) for record in train]
@@ -113,7 +117,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/results"))
     parser.add_argument("--limit", type=int)
     options = parser.parse_args()
-    run, plain = (Pipeline.from_pretrained(folder) for folder in (options.run, options.plain))
+    run, plain = (ShapePipeline.from_pretrained(folder) for folder in (options.run, options.plain))
     rows, pictures = measure(options.data, run, plain, options.limit)
     steps, plain_steps = (one.saved.facts["step"] for one in (run, plain))
     about = {"data": options.data, "run": options.run, "plain": options.plain}

@@ -15,7 +15,7 @@ from geomflow.config import Item, Optimization, RunConfig
 from geomflow.errors import ConfigError
 from geomflow.geometry import read_mesh, sample_surface, write_mesh
 from geomflow.geometry.distance import SignedDistanceField
-from geomflow.geometry.frame import SPARSE_MARGIN
+from geomflow.geometry.frame import SPARSE_MARGIN, sparse_similarity
 from geomflow.geometry.primitives import Box, Sphere, Torus
 from geomflow.metrics import volumetric_iou
 from geomflow.pipeline import Pipeline
@@ -234,3 +234,17 @@ def test_the_command_generates_a_class(by_class, tmp_path, capsys):
     assert main([*arguments, "--class", "ring"]) == 0
     assert main([*arguments, "--class", "chair"]) == 2
     assert "no class 'chair': the model knows ball, box, ring" in capsys.readouterr().err
+
+
+def test_of_several_candidates_the_one_nearest_to_the_points_is_meshed(completion):
+    points = cloud()
+    chosen = completion(2, steps=1, seed=5, resolution=24, condition=points, candidates=3).latents
+    latents = completion.sample_latents(6, 1, seed=5, condition=points)
+    own = sparse_similarity(points).apply(points)
+    misfit = [np.abs(completion.field(latent)(own)).mean() for latent in latents]
+    for shape, first in zip(chosen, (0, 3), strict=True):
+        torch.testing.assert_close(shape, latents[first + int(np.argmin(misfit[first : first + 3]))])
+    with pytest.raises(ValueError, match="candidates must be 1 without condition points"):
+        Pipeline.from_pretrained("chairs")(candidates=2)
+    with pytest.raises(ValueError, match="at least 1 with them, given 0"):
+        completion(condition=points, candidates=0)

@@ -102,6 +102,7 @@ def complete(
     seed: int = 0,
     resolution: int = 128,
     refine: int = 0,
+    candidates: int = 1,
     device: Device = "cpu",
 ) -> None:
     """Make a whole surface of a few points on it, in the points' own unit and place, with y up and the front at +z.
@@ -114,6 +115,7 @@ def complete(
         seed: What the points leave open is decided by it.
         resolution: Samples per axis of the surface extraction.
         refine: Rounds in which vertices are moved on to the surface of the decoded field.
+        candidates: Completions to choose from: the one is meshed whose surface is nearest to the points.
         device: Where to compute.
     """
     import numpy as np
@@ -126,7 +128,7 @@ def complete(
     given = np.asarray(read_mesh(points).vertices)
     pipeline = ShapePipeline.from_pretrained(model, device)
     try:
-        result = pipeline(1, steps, seed, resolution, condition=given, refine=refine)
+        result = pipeline(1, steps, seed, resolution, condition=given, refine=refine, candidates=candidates)
     except ConditionError as error:
         raise ConditionError(f"{points}: {error}") from error
     shape = result.shapes[0]

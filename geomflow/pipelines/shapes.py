@@ -51,6 +51,7 @@ class ShapePipeline(Pipeline):
         refine: int = 0,
         floaters: Floaters = "specks",
         repair: Rung = "none",
+        candidates: int = 1,
     ) -> Generation:
         """Generate shapes.
 
@@ -68,24 +69,33 @@ class ShapePipeline(Pipeline):
             refine: Rounds in which vertices are moved on to the surface of the decoded field.
             floaters: Which bodies beside the largest stay, see `Meshing`.
             repair: Last rung of `geomflow.geometry.repair` that may be tried on a mesh that is no solid.
+            candidates: Latents made for every shape, of which the one is taken whose surface is nearest to the
+                condition points; latent j of shape i then has the seed `seed + candidates * i + j`.
 
         Raises:
-            ValueError: `count` or `steps` under 1, an unknown policy, rung or class, points that are no surface's, or a
-                condition that the model does not know; the message says what it knows.
+            ValueError: `count` or `steps` under 1, an unknown policy, rung or class, points that are no surface's,
+                several candidates without points, or a condition that the model does not know; the message says what
+                it knows.
             CheckpointError: The model has no flow map.
         """
         meshing, asked = Meshing(resolution, refine, floaters, repair), told(condition, self.saved.config)
+        if candidates != 1 and (candidates < 1 or asked.frame is None):
+            raise ValueError(f"candidates must be 1 without condition points, at least 1 with them, given {candidates}")
         clock = Clock()
         if steps == "auto":
             with clock.stage("choice of steps"):
                 steps = self._enough_steps(tolerance, seed, AUTO_COUNT, asked)
         with clock.stage("network"):
-            latents = self._latents(count, steps, seed, False, asked)
+            latents = self._latents(count * candidates, steps, seed, False, asked)
+        if candidates > 1:
+            with clock.stage("choice of candidates"):
+                latents = torch.stack([self._fittest(group, asked) for group in latents.split(candidates)])
         shapes = []
         for i in tqdm(range(count), desc="shapes", unit="mesh", disable=not progress):
             shape = meshing.shape(partial(self.field, latents[i]), seed + i, clock)
             shapes.append(shape.moved(asked.frame) if asked.frame else shape)
         settings = {"condition": asked.name, "refine": refine, "floaters": floaters, "repair": repair}
+        settings |= {"candidates": candidates} if candidates > 1 else {}
         return Generation(shapes, steps, steps, resolution, clock.seconds, latents.cpu(), settings)
 
     @property
@@ -140,6 +150,11 @@ class ShapePipeline(Pipeline):
             for part in noise.split(NETWORK_BATCH)
         ]
         return self.model.scale.restore(torch.cat(parts))
+
+    def _fittest(self, latents: Tensor, asked: Told) -> Tensor:
+        """The latent whose field is nearest to zero at the condition points, on average."""
+        points = asked.rows(1, "cpu")["points"][0].numpy()  # pyright: ignore[reportOptionalSubscript]
+        return min(latents, key=lambda latent: float(np.abs(self.field(latent)(points)).mean()))
 
     def _enough_steps(self, tolerance: float, seed: int, count: int, asked: Told) -> int:
         noise = _noise(self.model.autoencoder.latent_shape, count, seed).to(self.device)
