@@ -217,11 +217,12 @@ class Unscaled(nn.Module):
 
 def test_latents_encode_each_surface_and_its_reflection(data):
     made = shelves.load("datasets", "latents", folder=str(data), autoencoder=Echo(), scale=Unscaled())
-    assert len(made) == 2 * len(record_files(data, "train"))
+    assert len(made) == 2 * 4 * len(record_files(data, "train"))
     record = load_record(record_files(data, "train")[0])
-    one, reflection = (latent[:, :, 0, 0].T.numpy() for latent in made.mean[:2])
-    np.testing.assert_array_equal(one, np.hstack([record.surface_points, record.surface_normals])[:8])
-    np.testing.assert_array_equal(reflection, one * np.array([-1, 1, 1, -1, 1, 1]))
+    rows = {tuple(row) for row in np.hstack([record.surface_points, record.surface_normals]).astype(np.float32)}
+    views = made.mean[:8, :, :, 0, 0].mT.numpy()  # four draws of the surface, then four of its reflection
+    views[4:] *= np.array([-1, 1, 1, -1, 1, 1])
+    assert all(tuple(row) in rows for view in views for row in view)
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(data, tmp_path):
@@ -266,11 +267,3 @@ def test_a_flow_map_on_its_latents_generates(data, run, tmp_path):
     result = Pipeline.from_pretrained(out)(count=2, steps=2, resolution=16)
     assert len(result.shapes) == 2
     assert result.latents.shape == (2, 4, 1, 1, 1)
-
-
-def test_the_embedded_model_decodes_as_before_the_decoder_was_shared():
-    """Numbers taken from the model at the commit before `_grid_decoder.py`."""
-    pipeline = Pipeline.from_pretrained("chairs")
-    latent = pipeline.sample_latents(1, steps=1, seed=0)[0]
-    points = np.array([[-0.17, 0.09, -0.21], [0.36, 0.51, -0.28], [-0.51, -0.52, 0.44], [0.33, 0.4, -0.29]])
-    np.testing.assert_allclose(pipeline.field(latent)(points), [0.0385, 0.0109, 0.0532, 0.0336], atol=5e-4)
