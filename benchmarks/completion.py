@@ -59,7 +59,7 @@ def completions(run: ShapePipeline, plain: ShapePipeline, record: ShapeRecord) -
     points, frame = sparse(record)
     for steps in (1, 2, 4):
         yield f"{steps} step{'s' * (steps > 1)}", _mesh(run, run.sample_latents(1, steps, condition=points)[0])
-    best = run(1, 4, resolution=RESOLUTION, condition=points, candidates=CANDIDATES).latents[0]
+    best = run.sample_latents(1, 4, condition=points, candidates=CANDIDATES)[0]
     yield f"4 steps, best of {CANDIDATES}", _mesh(run, best)
     ode = run.sample_latents(1, PLAIN_STEPS, ode=True, condition=points)[0]
     yield f"{PLAIN_STEPS} steps of its own ODE", _mesh(run, ode)

@@ -238,7 +238,10 @@ def test_the_command_generates_a_class(by_class, tmp_path, capsys):
 
 def test_of_several_candidates_the_one_nearest_to_the_points_is_meshed(completion):
     points = cloud()
-    chosen = completion(2, steps=1, seed=5, resolution=24, condition=points, candidates=3).latents
+    generation = completion(2, steps=1, seed=5, resolution=24, condition=points, candidates=3)
+    assert generation.nfe == 3
+    chosen = generation.latents
+    assert torch.equal(chosen, completion.sample_latents(2, 1, seed=5, condition=points, candidates=3))
     latents = completion.sample_latents(6, 1, seed=5, condition=points)
     own = sparse_similarity(points).apply(points)
     misfit = [np.abs(completion.field(latent)(own)).mean() for latent in latents]

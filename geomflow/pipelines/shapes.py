@@ -79,8 +79,7 @@ class ShapePipeline(Pipeline):
             CheckpointError: The model has no flow map.
         """
         meshing, asked = Meshing(resolution, refine, floaters, repair), told(condition, self.saved.config)
-        if candidates != 1 and (candidates < 1 or asked.frame is None):
-            raise ValueError(f"candidates must be 1 without condition points, at least 1 with them, given {candidates}")
+        _check_candidates(candidates, asked)
         clock = Clock()
         if steps == "auto":
             with clock.stage("choice of steps"):
@@ -89,14 +88,14 @@ class ShapePipeline(Pipeline):
             latents = self._latents(count * candidates, steps, seed, False, asked)
         if candidates > 1:
             with clock.stage("choice of candidates"):
-                latents = torch.stack([self._fittest(group, asked) for group in latents.split(candidates)])
+                latents = self._fittest(latents, candidates, asked)
         shapes = []
         for i in tqdm(range(count), desc="shapes", unit="mesh", disable=not progress):
             shape = meshing.shape(partial(self.field, latents[i]), seed + i, clock)
             shapes.append(shape.moved(asked.frame) if asked.frame else shape)
         settings = {"condition": asked.name, "refine": refine, "floaters": floaters, "repair": repair}
         settings |= {"candidates": candidates} if candidates > 1 else {}
-        return Generation(shapes, steps, steps, resolution, clock.seconds, latents.cpu(), settings)
+        return Generation(shapes, steps, steps * candidates, resolution, clock.seconds, latents.cpu(), settings)
 
     @property
     def classes(self) -> list[str]:
@@ -104,7 +103,13 @@ class ShapePipeline(Pipeline):
         return list(self.saved.config.classes)
 
     def sample_latents(
-        self, count: int, steps: int = 2, seed: int = 0, ode: bool = False, condition: Condition = None
+        self,
+        count: int,
+        steps: int = 2,
+        seed: int = 0,
+        ode: bool = False,
+        condition: Condition = None,
+        candidates: int = 1,
     ) -> Tensor:
         """Return latents (count, *latent shape) that `field` decodes.
 
@@ -114,12 +119,17 @@ class ShapePipeline(Pipeline):
             seed: Seed of the first latent's noise.
             ode: Solve the instantaneous ODE of the same weights by Heun's method instead of jumping: the reference.
             condition: What to generate, see `__call__`; latents of points are in the frame that the points suggest.
+            candidates: How many to choose each latent from, see `__call__`.
 
         Raises:
-            ValueError: `count` or `steps` under 1, or a condition that the model does not know.
+            ValueError: `count` or `steps` under 1, several candidates without points, or a condition that the model
+                does not know.
             CheckpointError: The model has no flow map.
         """
-        return self._latents(count, steps, seed, ode, told(condition, self.saved.config))
+        asked = told(condition, self.saved.config)
+        _check_candidates(candidates, asked)
+        latents = self._latents(count * candidates, steps, seed, ode, asked)
+        return self._fittest(latents, candidates, asked) if candidates > 1 else latents
 
     def enough_steps(
         self, tolerance: float, seed: int = 0, count: int = AUTO_COUNT, condition: Condition = None
@@ -151,10 +161,14 @@ class ShapePipeline(Pipeline):
         ]
         return self.model.scale.restore(torch.cat(parts))
 
-    def _fittest(self, latents: Tensor, asked: Told) -> Tensor:
-        """The latent whose field is nearest to zero at the condition points, on average."""
-        points = asked.rows(1, "cpu")["points"][0].numpy()  # pyright: ignore[reportOptionalSubscript]
-        return min(latents, key=lambda latent: float(np.abs(self.field(latent)(points)).mean()))
+    def _fittest(self, latents: Tensor, candidates: int, asked: Told) -> Tensor:
+        """Of every few latents the one whose field is nearest to zero at the condition points, on average."""
+        points = asked.row["points"][0].numpy()  # pyright: ignore[reportOptionalSubscript]
+
+        def misfit(latent: Tensor) -> float:
+            return float(np.abs(self.field(latent)(points)).mean())
+
+        return torch.stack([min(group, key=misfit) for group in latents.split(candidates)])
 
     def _enough_steps(self, tolerance: float, seed: int, count: int, asked: Told) -> int:
         noise = _noise(self.model.autoencoder.latent_shape, count, seed).to(self.device)
@@ -255,6 +269,11 @@ def _surface_view(field: SignedDistanceField, model: Any) -> np.ndarray:
 
 _VIEWS = {"grid": _grid_view, "surface": _surface_view}
 """What an encoder may read, made of a mesh."""
+
+
+def _check_candidates(candidates: int, asked: Told) -> None:
+    if candidates != 1 and (candidates < 1 or asked.frame is None):
+        raise ValueError(f"candidates must be 1 without condition points, at least 1 with them, given {candidates}")
 
 
 def _noise(shape: tuple[int, ...], count: int, seed: int) -> Tensor:
