@@ -18,9 +18,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from geomflow import shelves
+from geomflow import set_abstraction, shelves
 from geomflow.config import Item
-from geomflow.encoders import _set_abstraction
 from geomflow.encoders._loss import ReconstructionLoss
 from geomflow.ops.dispatch import VARIABLE
 
@@ -96,7 +95,7 @@ def timed_ops() -> Iterator[dict[str, float]]:
     seconds: dict[str, float] = {}
     with ExitStack() as stack:
         for name in OPS:
-            stack.enter_context(timed(_set_abstraction, name, seconds))
+            stack.enter_context(timed(set_abstraction, name, seconds))
         yield seconds
 
 

@@ -20,7 +20,6 @@ strips put back, all four .gz files have the published MD5. Those of MNIST are a
 
 import gzip
 import hashlib
-import json
 import math
 import zlib
 from collections.abc import Sequence
@@ -28,12 +27,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import safetensors.numpy
 from jaxtyping import UInt8
 
 from data_prep._table import add_root, command, errors_explained, say
 from geomflow.errors import RecordError
-from geomflow.files import write_atomically
+from geomflow.image_sets import write_image_set
 
 SPLITS = {"train": "train", "test": "t10k"}
 KINDS = {"images": (3, "images-idx3-ubyte"), "labels": (1, "labels-idx1-ubyte")}
@@ -154,9 +152,7 @@ def write(data: Images, path: Path, collection: str = "fashion-mnist") -> None:
         "creator": known.creator,
         "sha256": data.sha256,
     }
-    arrays = {"images": data.images, "labels": data.labels}
-    metadata = {"geomflow_images": json.dumps(about, sort_keys=True)}
-    write_atomically(path, safetensors.numpy.save(arrays, metadata))
+    write_image_set(path, {"images": data.images, "labels": data.labels}, about)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

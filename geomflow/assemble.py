@@ -16,12 +16,13 @@ from geomflow.encoders._loss import ReconstructionLoss
 from geomflow.errors import ConfigError
 from geomflow.files import sha256_of
 from geomflow.flow import ErrorWeight, Guidance, LossModule, Objective, TimePairs
+from geomflow.image_sets import holds_images, load_image_set
 from geomflow.interfaces import Batch, ShapeDataset
 from geomflow.metrics.judge_points import PointJudge
-from geomflow.model import LatentScale, PointModel, ShapeModel, build
+from geomflow.model import LatentModel, LatentScale, PointModel, build
 from geomflow.prep.manifest import class_names
 
-Model = ShapeModel | PointModel
+Model = LatentModel | PointModel
 
 SCORED_STEPS = (1, 4)
 """Jumps by which a model of points is judged while it is trained; the last number decides which weights are best."""
@@ -83,7 +84,7 @@ def training(config: RunConfig, data: str | Path, device: str = "cpu") -> Traini
 
 
 def _autoencoder_training(config: RunConfig, data: str | Path, device: str) -> Training:
-    model = ShapeModel(config).to(device)
+    model = LatentModel(config).to(device)
     dataset = _dataset(config, folder=str(data), **_wanted_views(model.autoencoder))
     shelves.check_options(partial(ReconstructionLoss, model.autoencoder), config.reconstruction, "[reconstruction]")
     loss = ReconstructionLoss(model.autoencoder, **config.reconstruction)
@@ -92,7 +93,7 @@ def _autoencoder_training(config: RunConfig, data: str | Path, device: str) -> T
 
 def _flow_map_training(config: RunConfig, data: str | Path, device: str) -> Training:
     config = _with_classes(_with_encoder(config), data)
-    model = ShapeModel(config)
+    model = LatentModel(config)
     if config.pretrained_encoder:
         checkpoint.fill(model.autoencoder, _encoder_weights(config), config.pretrained_encoder)
     model.autoencoder.requires_grad_(False)
@@ -193,7 +194,9 @@ def _with_classes(config: RunConfig, data: str | Path) -> RunConfig:
     """The configuration with the names of the data's classes, if they are what a flow map is conditioned on."""
     if config.condition != "class":
         return config
-    return replace(config, classes=sorted(set(class_names(data, config.dataset.options.get("split", "train")))))
+    split = config.dataset.options.get("split", "train")
+    names = load_image_set(data, split).classes if holds_images(data) else sorted(set(class_names(data, split)))
+    return replace(config, classes=list(names))
 
 
 def restore(folder: str | Path, device: str = "cpu") -> tuple[Any, checkpoint.Checkpoint]:
@@ -204,7 +207,7 @@ def restore(folder: str | Path, device: str = "cpu") -> tuple[Any, checkpoint.Ch
         ConfigError: The device is not there.
     """
     saved = checkpoint.load(folder)
-    model = PointModel(saved.config) if saved.config.task == "points" else ShapeModel(saved.config)
+    model = PointModel(saved.config) if saved.config.task == "points" else LatentModel(saved.config)
     checkpoint.fill(model, saved.weights, folder)
     return model.to(present_device(device)).eval().requires_grad_(False), saved
 

@@ -4,6 +4,8 @@ import json
 import math
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +26,9 @@ OUTERMOST = 1.1
 PREVIEWED = 64
 """Shapes drawn on a preview, at most."""
 
+
+MADE = ("shapes", "images")
+"""Keys under which a generation.json lists files."""
 
 Up = Literal["y", "z"]
 UPRIGHT = {"y": np.eye(4), "z": np.array([[1.0, 0, 0, 0], [0, 0, -1, 0], [0, 1, 0, 0], [0, 0, 0, 1]])}
@@ -180,10 +185,7 @@ def save_generation(
 
     out = Path(out)
     check_writable(out / f"0000.{file_format}")
-    out.mkdir(parents=True, exist_ok=True)
-    partial = out / f".partial-{time.time_ns()}"
-    partial.mkdir()
-    try:
+    with replaced(out) as partial:
         start = time.perf_counter()
         placed = [shape.placed(up, size) for shape in result.shapes]
         names = [_export(shape, partial, i, file_format) for i, shape in enumerate(placed)]
@@ -195,13 +197,27 @@ def save_generation(
         drawn = [_in_view(mesh) for mesh in result.meshes if len(mesh.faces)][:PREVIEWED]
         if drawn:
             save_png(contact_sheet(drawn), partial / PREVIEW)
+    return out
+
+
+@contextmanager
+def replaced(out: Path) -> Iterator[Path]:
+    """Give a temporary folder inside `out` whose files take the place of an earlier generation's in the end.
+
+    Raises:
+        OSError: The folder cannot be written or the disk is full; then what was there stays as it was.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    partial = out / f".partial-{time.time_ns()}"
+    partial.mkdir()
+    try:
+        yield partial
         for file in _earlier(out):
             file.unlink(missing_ok=True)
         for file in sorted(partial.iterdir()):
             file.replace(out / file.name)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return out
 
 
 def _in_view(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
@@ -210,10 +226,11 @@ def _in_view(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
 
 
 def _earlier(out: Path) -> list[Path]:
-    """Meshes and preview that an earlier generation left in a folder, as its generation.json says."""
+    """What an earlier generation left in a folder, as its generation.json says, and its preview."""
     try:
-        listed = [entry["file"] for entry in json.loads((out / ABOUT).read_text())["shapes"]]
-    except (OSError, ValueError, TypeError, KeyError):
+        about = json.loads((out / ABOUT).read_text())
+        listed = [entry["file"] for kind in MADE for entry in about.get(kind, ())]
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return []
     return [out / Path(name).name for name in [*listed, PREVIEW] if name]
 

@@ -47,8 +47,8 @@ class LatentScale(nn.Module):
         return standardized * self.std + self.mean
 
 
-class ShapeModel(nn.Module):
-    """Whole shapes: an autoencoder and, unless only that was trained, a flow map on its latents."""
+class LatentModel(nn.Module):
+    """Whole shapes, images or drawings: an autoencoder and, unless only that was trained, a flow map on its latents."""
 
     def __init__(self, config: RunConfig) -> None:
         super().__init__()
@@ -59,9 +59,16 @@ class ShapeModel(nn.Module):
             told = {"condition": config.condition, "classes": len(config.classes)} if config.condition else {}
             self.flow_map = _flow_map(config, latent_shape=shape, **told)
 
+    @property
+    def makes(self) -> str:
+        """What is made: the item of the shelf `pipelines` that runs the model."""
+        return getattr(self.autoencoder, "makes", "shapes")
+
 
 class PointModel(nn.Module):
     """The points of one shape: a flow map on clouds of them, and the noise that it starts from."""
+
+    makes = "points"
 
     def __init__(self, config: RunConfig) -> None:
         super().__init__()

@@ -13,9 +13,6 @@ from geomflow.errors import CheckpointError
 MODELS = Path(__file__).parent / "models"
 DEFAULT_MODEL = "chairs"
 
-KINDS = {"autoencoder": "shapes", "flow_map": "shapes", "points": "points"}
-"""Item of the shelf `pipelines` that runs the models of a task."""
-
 Kind = TypeVar("Kind", bound="Pipeline")
 
 
@@ -44,7 +41,7 @@ class Pipeline:
                 than the class that is asked.
         """
         model, saved = assemble.restore(model_folder(name), device)
-        pipeline = shelves.load("pipelines", KINDS[saved.config.task], model=model, saved=saved, device=device)
+        pipeline = shelves.load("pipelines", model.makes, model=model, saved=saved, device=device)
         if not isinstance(pipeline, cls):
             raise CheckpointError(f"{name}: wanted a model that makes {cls.makes}, found one of {pipeline.makes}")
         return pipeline

@@ -136,6 +136,24 @@ def contact_sheet(
     return _tile(pictures, min(columns, len(pictures)), labels)
 
 
+def image_sheet(images: Sequence[UInt8[np.ndarray, "..."]], columns: int = 8, size: int = 112) -> Picture:
+    """Return one picture of many small images in rows, their pixels enlarged.
+
+    Args:
+        images: Grey (height, width) or coloured (height, width, 3) images.
+        columns: Images per row.
+        size: Pixels per side of each on the sheet.
+
+    Raises:
+        ValueError: No images, or no columns.
+    """
+    if not len(images) or columns < 1:
+        raise ValueError(f"wanted at least one image and one column, given {len(images)} and {columns}")
+    coloured = [Image.fromarray(image).convert("RGB") for image in images]
+    enlarged = [np.asarray(image.resize((size, size), Image.Resampling.NEAREST)) for image in coloured]
+    return _tile(enlarged, min(columns, len(images)), ())
+
+
 def save_png(picture: Picture, path: str | Path) -> None:
     """Write a picture; the file appears whole or not at all.
 

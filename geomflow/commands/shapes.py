@@ -1,14 +1,25 @@
-"""Verbs for whole shapes: generate them, encode and decode a mesh, extract a surface."""
+"""Verbs for whole shapes: generate them (and images), encode and decode a mesh, extract a surface."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
 from geomflow.commands._common import Device, say
-from geomflow.errors import ConditionError, EmptySurface
+from geomflow.errors import CheckpointError, ConditionError, ConfigError, EmptySurface
 
 MeshFormat = Literal["ply", "obj", "glb", "stl"]
+
+MESH_OPTIONS = {
+    "format": "ply",
+    "resolution": 128,
+    "refine": 0,
+    "floaters": "specks",
+    "repair": "none",
+    "up": "y",
+    "size": None,
+}
+"""What `generate` is told of meshes unless it is told otherwise; images have none of it."""
 
 
 def generate(
@@ -29,14 +40,14 @@ def generate(
     size: float | None = None,
     device: Device = "cpu",
 ) -> None:
-    """Generate shapes from an embedded model or a checkpoint folder.
+    """Generate shapes, or images, from an embedded model or a checkpoint folder.
 
     Args:
         model: Embedded name or checkpoint folder.
         count: Number of shapes.
         steps: Jumps from noise to data; any number works with any model, `auto` takes as few as make no difference.
         seed: Seed of the first shape; shape i has seed + i.
-        out: Folder for the meshes, generation.json and preview.png.
+        out: Folder for the meshes or images, generation.json and preview.png.
         format: Mesh format.
         resolution: Samples per axis of the surface extraction.
         refine: Rounds in which vertices are moved on to the surface of the decoded field.
@@ -47,19 +58,51 @@ def generate(
         size: Longest edge of every shape in the files, in the unit they are to have; by default about 1.9.
         device: Where to compute.
     """
-    from geomflow.generation import check_placing, save_generation
-    from geomflow.pipelines.shapes import ShapePipeline
+    from geomflow.generation import check_placing
+    from geomflow.pipeline import Pipeline
 
     check_placing(up, size)
-    pipeline = ShapePipeline.from_pretrained(model, device)
-    meshing = {"refine": refine, "floaters": floaters, "repair": repair}
-    result = pipeline(count, steps, seed, resolution, progress=True, condition=class_name, **meshing)
-    save_generation(result, out, format, model, up, size)
+    asked = {"format": format, "resolution": resolution, "refine": refine}
+    asked |= {"floaters": floaters, "repair": repair, "up": up, "size": size}
+    pipeline = Pipeline.from_pretrained(model, device)
+    _GENERATORS.get(pipeline.model.makes, _refuse_model)(pipeline, model, count, steps, seed, out, class_name, asked)
+
+
+def _generate_shapes(
+    pipeline: Any, model: str, count: int, steps: Any, seed: int, out: Path, condition: Any, asked: dict[str, Any]
+) -> None:
+    from geomflow.generation import save_generation
+
+    options = {name: asked[name] for name in ("resolution", "refine", "floaters", "repair")}
+    result = pipeline(count, steps, seed, progress=True, condition=condition, **options)
+    save_generation(result, out, asked["format"], model, asked["up"], asked["size"])
     if not any(len(mesh.faces) for mesh in result.meshes):
         raise EmptySurface(f"no shape has a surface; the reasons are in {out}/generation.json")
     solid = sum(not shape.reasons for shape in result.shapes)
     say(f"{count} shapes in {result.steps} steps, {sum(result.seconds.values()):.1f} s; {solid} pass the solid report")
-    say(f"wrote {out}/0000.{format} ..., {out}/generation.json, {out}/preview.png")
+    say(f"wrote {out}/0000.{asked['format']} ..., {out}/generation.json, {out}/preview.png")
+
+
+def _generate_images(
+    pipeline: Any, model: str, count: int, steps: Any, seed: int, out: Path, condition: Any, asked: dict[str, Any]
+) -> None:
+    from geomflow.image_generation import save_images
+
+    for name, value in asked.items():
+        if value != MESH_OPTIONS[name]:
+            raise ConfigError(f"--{name} is for models of shapes, and {model} makes images")
+    result = pipeline(count, steps, seed, condition)
+    save_images(result, out, model)
+    say(f"{count} images in {result.steps} steps, {sum(result.seconds.values()):.1f} s")
+    say(f"wrote {out}/0000.png ..., {out}/generation.json, {out}/preview.png")
+
+
+def _refuse_model(pipeline: Any, model: str, *_: Any) -> None:
+    raise CheckpointError(f"{model}: wanted a model that makes whole shapes or images, found one of {pipeline.makes}")
+
+
+_GENERATORS = {"shapes": _generate_shapes, "images": _generate_images}
+"""How what a pipeline makes is generated and written."""
 
 
 def reconstruct(

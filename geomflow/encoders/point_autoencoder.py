@@ -19,7 +19,7 @@ from geomflow.encoders._attention import QueryBlock
 from geomflow.encoders._blocks import Place
 from geomflow.encoders._grid_decoder import CELL, GridDecoder, check_grid
 from geomflow.encoders._posterior import Posterior, posterior_of
-from geomflow.encoders._set_abstraction import SetAbstraction, by_place, spread_centers
+from geomflow.set_abstraction import SetAbstraction, by_place, spread_centers
 
 FIRST_LOG_VARIANCE = -3.0
 """Where log-variances start: with little noise, the decoder sees what the encoder says from the first step on."""

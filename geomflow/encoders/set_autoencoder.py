@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from geomflow.encoders._attention import QueryBlock
 from geomflow.encoders._blocks import Place
 from geomflow.encoders._posterior import Posterior, posterior_of
-from geomflow.encoders._set_abstraction import SetAbstraction, by_place, spread_centers
 from geomflow.encoders._set_decoder import SetDecoder
+from geomflow.set_abstraction import SetAbstraction, by_place, spread_centers
 
 FIRST_LOG_VARIANCE = -5.0
 """Where log-variances start: with little noise, the decoder sees what the encoder says from the first step on."""

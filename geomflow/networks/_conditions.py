@@ -12,8 +12,16 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from geomflow.set_abstraction import SetAbstraction, spread_centers
+
 WAVELENGTHS = (4.0, 2.0, 1.0, 1 / 2, 1 / 4, 1 / 8)
 """Periods of the waves that condition points in [-1, 1]^3 are told with."""
+
+FINE_CENTERS, SURFACE_TOKENS, NEIGHBOURS = 256, 64, 16
+"""Neighbourhoods of a surface: fine ones, those that are looked at, and points in each."""
+
+OUTSIDE = 1e3
+"""Where absent points are put, so that they are nobody's neighbours."""
 
 
 class ClassCondition(nn.Module):
@@ -39,6 +47,7 @@ class PointsCondition(nn.Module):
     A learned token is always there, so that there is something to look at if no point is.
     """
 
+    shows = True
     periods: Tensor
 
     def __init__(self, width: int) -> None:
@@ -67,9 +76,81 @@ class PointsCondition(nn.Module):
         return {"points": x.new_full((len(x), 1, 3), math.nan)}
 
 
-def condition_module(
-    kind: str, width: int, classes: int, kinds: Sequence[str] = ("class", "points")
-) -> nn.Module | None:
+class SurfaceCondition(nn.Module):
+    """A whole surface as tokens: condition `surface` (batch, n, 6), points with normals, rows not finite being absent.
+
+    Two set abstractions: tokens lie at points that cover the surface evenly and know ever larger neighbourhoods.
+    """
+
+    shows = True
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.null = {"surface": math.nan}
+        self.fine = SetAbstraction(3, width // 2, NEIGHBOURS, 1 / math.sqrt(FINE_CENTERS))
+        self.around = SetAbstraction(width // 2, width, NEIGHBOURS, 1 / math.sqrt(SURFACE_TOKENS))
+        self.place = PointsCondition(width)
+
+    def forward(
+        self, condition: dict[str, Float[Tensor, "batch n 6"]]
+    ) -> tuple[Float[Tensor, "batch width"], Float[Tensor, "batch tokens width"], Bool[Tensor, "batch tokens"]]:
+        """Return the mean of the tokens, the tokens, and which of them are present."""
+        points, normals = condition["surface"].split(3, dim=2)
+        with torch.no_grad():
+            centers = spread_centers(points, FINE_CENTERS)
+        features = self.fine(points.nan_to_num(OUTSIDE), normals.nan_to_num(0), centers.nan_to_num(0))
+        places = centers[:, :SURFACE_TOKENS]
+        around = self.around(centers.nan_to_num(0), features, places.nan_to_num(0))
+        mean, tokens, present = self.place({"points": places})
+        around = around * present[:, 1:, None]
+        return mean + around.mean(1), torch.cat([tokens[:, :1], tokens[:, 1:] + around], dim=1), present
+
+    def nothing(self, x: Tensor) -> dict[str, Float[Tensor, "batch n 6"]]:
+        """Return the condition that stands for none, for every row of a state."""
+        return {"surface": x.new_full((len(x), FINE_CENTERS, 6), math.nan)}
+
+
+class ImageCondition(nn.Module):
+    """A grey image as tokens, one per 4 x 4 pixels: condition `image` (batch, 1, height, width), NaN for none."""
+
+    shows = True
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.null = {"image": math.nan}
+        half = width // 2
+        self.look = nn.Sequential(
+            *(nn.Conv2d(1, half, 3, stride=2, padding=1), nn.GroupNorm(1, half), nn.SiLU()),
+            *(nn.Conv2d(half, width, 3, stride=2, padding=1), nn.GroupNorm(1, width), nn.SiLU()),
+            nn.Conv2d(width, width, 3, padding=1),
+        )
+        self.place = PointsCondition(width)
+
+    def forward(
+        self, condition: dict[str, Float[Tensor, "batch 1 height width"]]
+    ) -> tuple[Float[Tensor, "batch width"], Float[Tensor, "batch tokens width"], Bool[Tensor, "batch tokens"]]:
+        """Return the mean of the tokens, the tokens, and which are present: all, or only the learned one."""
+        image = condition["image"]
+        there = image.isfinite().flatten(1).all(1)
+        features = self.look(torch.where(there[:, None, None, None], image, 0))
+        rows, columns = (torch.linspace(-1, 1, count, device=image.device) for count in features.shape[2:])
+        y, x = torch.meshgrid(rows, columns, indexing="ij")
+        places = torch.stack([x, y, torch.zeros_like(x)], dim=-1).flatten(0, 1).to(features)
+        places = torch.where(there[:, None, None], places, math.nan)
+        mean, tokens, present = self.place({"points": places})
+        seen = features.flatten(2).transpose(1, 2) * there[:, None, None]
+        return mean + seen.mean(1), torch.cat([tokens[:, :1], tokens[:, 1:] + seen], dim=1), present
+
+    def nothing(self, x: Tensor) -> dict[str, Float[Tensor, "batch 1 height width"]]:
+        """Return the condition that stands for none, for every row of a state."""
+        return {"image": x.new_full((len(x), 1, 4, 4), math.nan)}
+
+
+SHOWN = {"points": PointsCondition, "surface": SurfaceCondition, "image": ImageCondition}
+"""Conditions with tokens to look at."""
+
+
+def condition_module(kind: str, width: int, classes: int, kinds: Sequence[str] = ("class", *SHOWN)) -> nn.Module | None:
     """Return what reads conditions of a kind, None for no condition.
 
     Args:
@@ -85,8 +166,8 @@ def condition_module(
         raise ValueError(f"condition must be {', '.join(map(repr, kinds))} or '' for none, given {kind!r}")
     if kind == "class" and classes < 1:
         raise ValueError(f"classes must be at least 1 for a class condition, given {classes}")
-    if kind == "points":
-        return PointsCondition(width)
+    if kind in SHOWN:
+        return SHOWN[kind](width)
     return ClassCondition(width, classes) if kind else None
 
 

@@ -1,5 +1,6 @@
-"""Diffusion transformer: a two-time network on latents, one token per cell of a grid or per token of a set."""
+"""Diffusion transformer: a two-time network on latents, a token for each patch of an image or grid or item of a set."""
 
+import math
 from typing import Any
 
 import torch
@@ -13,39 +14,52 @@ from geomflow.networks._layers import ConditionedBlock, CrossAttention, TimeEmbe
 class DiffusionTransformer(nn.Module):
     """Transformer over the cells of a latent, which is told current and target time and, if asked, a condition.
 
-    Blocks are those of DiT (see `ConditionedBlock`); condition points are looked at before each of them.
+    Blocks are those of DiT (see `ConditionedBlock`); tokens of a condition are looked at before each of them.
 
     Args:
         latent_shape: (channels, *cells) of one latent.
         width: Features per token.
         depth: Number of blocks.
         heads: Attention heads per block, a divisor of the width.
-        condition: `class`, `points`, or empty for none.
+        condition: `class`, `points`, `surface`, `image`, or empty for none.
         classes: Number of classes, for that condition.
+        patch: Cells per axis that make a token together.
+        ordered: Whether tokens know their place; without, they are a set, and so is what comes out.
 
     Attributes:
         null: The condition that stands for none, one row by name; empty for an unconditional network.
 
     Raises:
-        ValueError: The width is not a multiple of the heads, or there is no such condition.
+        ValueError: The width is not a multiple of the heads, an axis not of the patch, or there is no such condition.
     """
 
     def __init__(
-        self, latent_shape: tuple[int, ...], width: int, depth: int, heads: int, condition: str = "", classes: int = 0
+        self,
+        latent_shape: tuple[int, ...],
+        width: int,
+        depth: int,
+        heads: int,
+        condition: str = "",
+        classes: int = 0,
+        patch: int = 1,
+        ordered: bool = True,
     ) -> None:
         super().__init__()
         if width % heads:
             raise ValueError(f"width must be a multiple of heads, given {width} and {heads}")
         channels, *cells = latent_shape
-        self.latent_shape = tuple(latent_shape)
-        self.place = nn.Parameter(0.02 * torch.randn(torch.Size(cells).numel(), width))
-        self.embed = nn.Linear(channels, width)
+        if any(count % patch for count in cells):
+            raise ValueError(f"latent_shape must have axes that are multiples of patch, {patch}, given {latent_shape}")
+        self.latent_shape, self.patch = tuple(latent_shape), patch
+        tokens, numbers = math.prod(count // patch for count in cells), channels * patch ** len(cells)
+        self.place = nn.Parameter(0.02 * torch.randn(tokens, width)) if ordered else 0.0
+        self.embed = nn.Linear(numbers, width)
         self.time = TimeEmbedding(width)
         self.blocks = nn.ModuleList(ConditionedBlock(width, heads) for _ in range(depth))
         self.norm = nn.RMSNorm(width)
-        self.out = zero_linear(width, channels)
+        self.out = zero_linear(width, numbers)
         self.condition = condition_module(condition, width, classes)
-        looks = depth if condition == "points" else 0
+        looks = depth if getattr(self.condition, "shows", False) else 0
         self.looks = nn.ModuleList(CrossAttention(width, heads) for _ in range(looks))
         self.null: dict[str, float] = self.condition.null if self.condition else {}  # pyright: ignore
 
@@ -62,14 +76,31 @@ class DiffusionTransformer(nn.Module):
             ValueError: `x` is no latent of this network, or the condition is not of its kind.
         """
         check_state(x, self.latent_shape)
-        tokens = self.embed(x.flatten(2).transpose(1, 2)) + self.place
+        tokens = self.embed(self._patches(x)) + self.place
         vector, seen, present = read_condition(self.condition, condition, x)
         embedding = self.time(t, r) + vector
         for i, block in enumerate(self.blocks):
             if seen is not None:
                 tokens = tokens + self.looks[i](tokens, seen, present)
             tokens = block(tokens, embedding)
-        return self.out(self.norm(tokens)).transpose(1, 2).reshape(x.shape)
+        return self._whole(self.out(self.norm(tokens)))
+
+    def _patches(self, x: Float[Tensor, "batch c *cells"]) -> Float[Tensor, "batch tokens numbers"]:
+        """Cells gathered into patches: a token's numbers are channels and, in each, the cells of its patch."""
+        axes = range(x.ndim - 2)
+        for axis in axes:
+            x = x.unflatten(2 + 2 * axis, (-1, self.patch))
+        order = (0, *(2 + 2 * axis for axis in axes), 1, *(3 + 2 * axis for axis in axes))
+        return x.permute(order).flatten(1, len(axes)).flatten(2)
+
+    def _whole(self, tokens: Float[Tensor, "batch tokens numbers"]) -> Float[Tensor, "batch c *cells"]:
+        """The inverse of `_patches`."""
+        channels, *cells = self.latent_shape
+        counts = [count // self.patch for count in cells]
+        x = tokens.unflatten(2, (channels, *[self.patch] * len(cells))).unflatten(1, counts)
+        axes = range(len(cells))
+        order = (0, 1 + len(cells), *(place for axis in axes for place in (1 + axis, 2 + len(cells) + axis)))
+        return x.permute(order).reshape(-1, *self.latent_shape)
 
     def hidden_weights(self) -> list[nn.Parameter]:
         """Return the matrices of attentions and feed-forward parts."""
@@ -85,6 +116,8 @@ def make(
     heads: int = 6,
     condition: str = "",
     classes: int = 0,
+    patch: int = 1,
+    ordered: bool = True,
 ) -> DiffusionTransformer:
     """Return an untrained diffusion transformer; see `DiffusionTransformer` for the options."""
-    return DiffusionTransformer(latent_shape, width, depth, heads, condition, classes)
+    return DiffusionTransformer(latent_shape, width, depth, heads, condition, classes, patch, ordered)

@@ -1,4 +1,4 @@
-"""U-Net: a two-time network of convolutions on grids, for those too large for a transformer with a token per cell."""
+"""U-Net: a two-time network of convolutions on images and grids, for those too large for a transformer."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -11,16 +11,20 @@ from torch.nn import functional as F
 from geomflow.networks._conditions import condition_module, read_condition
 from geomflow.networks._layers import Attention, TimeEmbedding, check_state, zero_linear
 
+CONVOLUTIONS = {2: (nn.Conv2d, nn.ConvTranspose2d), 3: (nn.Conv3d, nn.ConvTranspose3d)}
+"""Convolutions by the number of axes, and their transposes."""
+
 
 class UNet(nn.Module):
-    """Convolutions at three resolutions, with attention at the coarsest (Ronneberger et al., arXiv 1505.04597).
+    """Convolutions at several resolutions, with attention at the coarsest (Ronneberger et al., arXiv 1505.04597).
 
     Cells are first gathered into patches, which is where most of the cost of a grid would be. Every block is told the
     times and, if asked, a class, by scaling and shifting its normalised features.
 
     Args:
-        latent_shape: (channels, x, y, z) of one grid, its axes multiples of four patches.
-        widths: Channels at the three resolutions, multiples of 8.
+        latent_shape: (channels, height, width) of an image or (channels, x, y, z) of a grid, its axes multiples of
+            as many patches as make one cell of the coarsest resolution.
+        widths: Channels at each resolution, the finest first, multiples of 8.
         patch: Cells per axis of a patch.
         depth: Residual blocks per resolution and direction.
         heads: Attention heads, a divisor of the last width.
@@ -46,36 +50,36 @@ class UNet(nn.Module):
     ) -> None:
         super().__init__()
         channels, *cells = latent_shape
-        if len(cells) != 3 or any(count % (4 * patch) for count in cells):
+        axes, coarsest = len(cells), patch * 2 ** (len(widths) - 1)
+        if axes not in CONVOLUTIONS or any(count % coarsest for count in cells):
             raise ValueError(
-                f"latent_shape must have three axes that are multiples of {4 * patch}, given {latent_shape}"
+                f"latent_shape must have two or three axes that are multiples of {coarsest}, given {latent_shape}"
             )
-        if len(widths) != 3 or any(width % 8 for width in widths) or widths[2] % heads:
-            raise ValueError(
-                f"widths must be three multiples of 8, the last one of heads, {heads}; given {list(widths)}"
-            )
+        convolution, transposed = CONVOLUTIONS[axes]
+        if any(width % 8 for width in widths) or widths[-1] % heads:
+            raise ValueError(f"widths must be multiples of 8, the last one of heads, {heads}; given {list(widths)}")
         self.latent_shape = tuple(latent_shape)
-        told = widths[2]
+        told = widths[-1]
         self.time = TimeEmbedding(told)
         self.condition = condition_module(condition, told, classes, kinds=("class",))
         self.null: dict[str, float] = self.condition.null if self.condition else {}  # pyright: ignore
-        self.embed = nn.Conv3d(channels, widths[0], patch, stride=patch)
-        self.down = nn.ModuleList(_blocks(width, told, depth) for width in widths[:2])
-        self.shrink = nn.ModuleList(nn.Conv3d(a, b, 2, stride=2) for a, b in pairwise(widths))
-        self.middle, self.norm = _blocks(widths[2], told, depth), nn.RMSNorm(widths[2])
-        self.attention = Attention(widths[2], heads)
-        self.grow = nn.ModuleList(nn.ConvTranspose3d(b, a, 2, stride=2) for a, b in pairwise(widths))
-        self.up = nn.ModuleList(_blocks(width, told, depth) for width in widths[:2])
-        self.out = nn.ConvTranspose3d(widths[0], channels, patch, stride=patch)
+        self.embed = convolution(channels, widths[0], patch, stride=patch)
+        self.down = nn.ModuleList(_blocks(width, told, depth, axes) for width in widths[:-1])
+        self.shrink = nn.ModuleList(convolution(a, b, 2, stride=2) for a, b in pairwise(widths))
+        self.middle, self.norm = _blocks(told, told, depth, axes), nn.RMSNorm(told)
+        self.attention = Attention(told, heads)
+        self.grow = nn.ModuleList(transposed(b, a, 2, stride=2) for a, b in pairwise(widths))
+        self.up = nn.ModuleList(_blocks(width, told, depth, axes) for width in widths[:-1])
+        self.out = transposed(widths[0], channels, patch, stride=patch)
         nn.init.zeros_(self.out.weight)
 
     def forward(
         self,
-        x: Float[Tensor, "batch c x y z"],
+        x: Float[Tensor, "batch c *cells"],
         t: Float[Tensor, " batch"],
         r: Float[Tensor, " batch"],
         condition: Any = None,
-    ) -> Float[Tensor, "batch c x y z"]:
+    ) -> Float[Tensor, "batch c *cells"]:
         """Return an output of the shape of `x`; without a condition, a conditional network is told of none.
 
         Raises:
@@ -98,32 +102,33 @@ class UNet(nn.Module):
         kernels = [layer.weight for block in inner for layer in (block.first, block.second)]
         return [*kernels, self.attention.qkv.weight, self.attention.out.weight]  # pyright: ignore[reportReturnType]
 
-    def _attend(self, features: Float[Tensor, "batch c x y z"]) -> Float[Tensor, "batch c x y z"]:
+    def _attend(self, features: Float[Tensor, "batch c *cells"]) -> Float[Tensor, "batch c *cells"]:
         tokens = features.flatten(2).transpose(1, 2)
         return features + self.attention(self.norm(tokens)).transpose(1, 2).view_as(features)
 
 
 class ConditionedResidual(nn.Module):
-    """Two 3x3x3 convolutions on normalised, then scaled and shifted features, added to what came in."""
+    """Two convolutions, 3 cells wide, on normalised, then scaled and shifted features, added to what came in."""
 
-    def __init__(self, width: int, told: int) -> None:
+    def __init__(self, width: int, told: int, axes: int) -> None:
         super().__init__()
         self.norm = nn.GroupNorm(8, width, affine=False)
         self.modulation = zero_linear(told, 2 * width)
-        self.first, self.second = (nn.Conv3d(width, width, 3, padding=1) for _ in range(2))
-        nn.init.normal_(self.second.weight, std=0.1 / (27 * width) ** 0.5)
+        self.first, self.second = (CONVOLUTIONS[axes][0](width, width, 3, padding=1) for _ in range(2))
+        nn.init.normal_(self.second.weight, std=0.1 / (3**axes * width) ** 0.5)
 
     def forward(
-        self, x: Float[Tensor, "batch width x y z"], told: Float[Tensor, "batch told"]
-    ) -> Float[Tensor, "batch width x y z"]:
+        self, x: Float[Tensor, "batch width *cells"], told: Float[Tensor, "batch told"]
+    ) -> Float[Tensor, "batch width *cells"]:
         """Return the features after the block."""
-        scale, shift = self.modulation(told)[:, :, None, None, None].chunk(2, dim=1)
+        modulation = self.modulation(told)
+        scale, shift = modulation.view(*modulation.shape, *[1] * (x.ndim - 2)).chunk(2, dim=1)
         hidden = F.silu(self.first(F.silu(self.norm(x) * (1 + scale) + shift)))
         return x + self.second(hidden)
 
 
-def _blocks(width: int, told: int, depth: int) -> nn.ModuleList:
-    return nn.ModuleList(ConditionedResidual(width, told) for _ in range(depth))
+def _blocks(width: int, told: int, depth: int, axes: int) -> nn.ModuleList:
+    return nn.ModuleList(ConditionedResidual(width, told, axes) for _ in range(depth))
 
 
 def _through(blocks: Any, features: Tensor, told: Tensor) -> Tensor:

@@ -40,7 +40,7 @@ class Told:
     frame: Similarity | None = None
     name: str | None = None
 
-    def rows(self, count: int, device: str) -> dict[str, Tensor] | None:
+    def rows(self, count: int, device: torch.device) -> dict[str, Tensor] | None:
         """Return the row for each of several samples."""
         return self.row and {name: row.expand(count, *row.shape[1:]).to(device) for name, row in self.row.items()}
 

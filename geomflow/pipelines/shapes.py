@@ -12,8 +12,6 @@ from torch import Tensor
 from tqdm import tqdm
 
 from geomflow.checkpoint import Checkpoint
-from geomflow.errors import CheckpointError
-from geomflow.flow import FlowMap
 from geomflow.generation import Generation, Shape
 from geomflow.geometry.distance import SignedDistanceField
 from geomflow.geometry.extract import extract_mesh
@@ -21,23 +19,18 @@ from geomflow.geometry.frame import normalize
 from geomflow.geometry.grid import sdf_grid
 from geomflow.geometry.repair import Rung
 from geomflow.geometry.surface import sample_surface
-from geomflow.model import ShapeModel
+from geomflow.model import LatentModel
 from geomflow.pipeline import Clock, Pipeline
 from geomflow.pipelines._condition import Condition, Told, told
+from geomflow.pipelines._latents import AUTO_COUNT, draw, enough_steps
 from geomflow.pipelines._meshing import Floaters, Meshing
-
-AUTO_COUNT = 16
-"""Noises by which `steps="auto"` is chosen."""
-
-NETWORK_BATCH = 64
-"""Shapes per network call, so that memory does not grow with the count."""
 
 
 class ShapePipeline(Pipeline):
     """A model of whole shapes, ready to generate and to reconstruct."""
 
     makes = "whole shapes (geomflow generate)"
-    model: ShapeModel
+    model: LatentModel
 
     def __call__(
         self,
@@ -83,9 +76,9 @@ class ShapePipeline(Pipeline):
         clock = Clock()
         if steps == "auto":
             with clock.stage("choice of steps"):
-                steps = self._enough_steps(tolerance, seed, AUTO_COUNT, asked)
+                steps = enough_steps(self.model, tolerance, seed, asked)
         with clock.stage("network"):
-            latents = self._latents(count * candidates, steps, seed, False, asked)
+            latents = draw(self.model, count * candidates, steps, seed, asked)
         if candidates > 1:
             with clock.stage("choice of candidates"):
                 latents = self._fittest(latents, candidates, asked)
@@ -128,7 +121,7 @@ class ShapePipeline(Pipeline):
         """
         asked = told(condition, self.saved.config)
         _check_candidates(candidates, asked)
-        latents = self._latents(count * candidates, steps, seed, ode, asked)
+        latents = draw(self.model, count * candidates, steps, seed, asked, ode)
         return self._fittest(latents, candidates, asked) if candidates > 1 else latents
 
     def enough_steps(
@@ -146,20 +139,7 @@ class ShapePipeline(Pipeline):
             ValueError: The tolerance is not positive, or a condition that the model does not know.
             CheckpointError: The model has no flow map.
         """
-        return self._enough_steps(tolerance, seed, count, told(condition, self.saved.config))
-
-    @torch.no_grad()
-    def _latents(self, count: int, steps: int, seed: int, ode: bool, asked: Told) -> Tensor:
-        if not (isinstance(count, int) and isinstance(steps, int) and count >= 1 and steps >= 1):
-            raise ValueError(f"count and steps must be whole numbers of at least 1, given {count!r} and {steps!r}")
-        flow_map = self._flow_map()
-        sample = flow_map.sample_ode if ode else flow_map.sample
-        noise = _noise(self.model.autoencoder.latent_shape, count, seed).to(self.device)
-        parts = [
-            sample(part, steps=steps, condition=asked.rows(len(part), self.device))
-            for part in noise.split(NETWORK_BATCH)
-        ]
-        return self.model.scale.restore(torch.cat(parts))
+        return enough_steps(self.model, tolerance, seed, told(condition, self.saved.config), count)
 
     def _fittest(self, latents: Tensor, candidates: int, asked: Told) -> Tensor:
         """Of every few latents the one whose field is nearest to zero at the condition points, on average."""
@@ -169,15 +149,6 @@ class ShapePipeline(Pipeline):
             return float(np.abs(self.field(latent)(points)).mean())
 
         return torch.stack([min(group, key=misfit) for group in latents.split(candidates)])
-
-    def _enough_steps(self, tolerance: float, seed: int, count: int, asked: Told) -> int:
-        noise = _noise(self.model.autoencoder.latent_shape, count, seed).to(self.device)
-        return self._flow_map().enough_steps(noise, tolerance, condition=asked.rows(count, self.device))
-
-    def _flow_map(self) -> FlowMap:
-        if not hasattr(self.model, "flow_map"):
-            raise CheckpointError("this model is an autoencoder: it reconstructs, and has no flow map to generate with")
-        return self.model.flow_map
 
     @torch.no_grad()
     def field(self, latent: Float[Tensor, " *latent"]) -> Callable[[np.ndarray], np.ndarray]:
@@ -246,7 +217,7 @@ class ShapePipeline(Pipeline):
         return (meshing or Meshing(resolution)).shape(partial(self.field, latent), seed, Clock())
 
 
-def make(model: ShapeModel, saved: Checkpoint, device: str) -> ShapePipeline:
+def make(model: LatentModel, saved: Checkpoint, device: str) -> ShapePipeline:
     """Return the pipeline of a restored model.
 
     Args:
@@ -274,8 +245,3 @@ _VIEWS = {"grid": _grid_view, "surface": _surface_view}
 def _check_candidates(candidates: int, asked: Told) -> None:
     if candidates != 1 and (candidates < 1 or asked.frame is None):
         raise ValueError(f"candidates must be 1 without condition points, at least 1 with them, given {candidates}")
-
-
-def _noise(shape: tuple[int, ...], count: int, seed: int) -> Tensor:
-    """One stream per shape, so that a shape does not depend on the batch it is made in."""
-    return torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed + i)) for i in range(count)])

@@ -102,7 +102,7 @@ def test_what_a_network_cannot_take_is_named(name):
 def test_grids_and_widths_that_cannot_be_are_named():
     with pytest.raises(ValueError, match=r"multiples of 8, given \(1, 8, 8, 12\)"):
         shelves.load("networks", "unet", latent_shape=(1, 8, 8, 12))
-    with pytest.raises(ValueError, match="widths must be three multiples of 8"):
+    with pytest.raises(ValueError, match="widths must be multiples of 8"):
         shelves.load("networks", "unet", latent_shape=GRID, widths=[8, 12, 16])
     with pytest.raises(ValueError, match="condition must be 'class' or '' for none"):
         shelves.load("networks", "unet", latent_shape=GRID, condition="points")

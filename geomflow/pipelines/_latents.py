@@ -1,0 +1,79 @@
+"""From noise to latents: what the pipelines of all models with an autoencoder and a flow map share."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from geomflow.errors import CheckpointError
+from geomflow.flow import FlowMap
+from geomflow.model import LatentModel
+from geomflow.pipelines._condition import Told
+
+AUTO_COUNT = 16
+"""Noises by which `steps="auto"` is chosen."""
+
+NETWORK_BATCH = 64
+"""Latents per network call, so that memory does not grow with the count."""
+
+
+def flow_map_of(model: LatentModel) -> FlowMap:
+    """Return the flow map of a model.
+
+    Raises:
+        CheckpointError: It has none.
+    """
+    if not hasattr(model, "flow_map"):
+        raise CheckpointError("this model is an autoencoder: it reconstructs, and has no flow map to generate with")
+    return model.flow_map
+
+
+@torch.no_grad()
+def draw(
+    model: LatentModel, count: int, steps: int, seed: int, asked: Told, ode: bool = False
+) -> Float[Tensor, " count *latent"]:
+    """Return latents, each of its own seed: what it is does not depend on the others.
+
+    Args:
+        model: The model.
+        count: Number of latents.
+        steps: Jumps of the flow map, or steps of the ODE.
+        seed: Seed of the first latent's noise; latent i has `seed + i`.
+        asked: What the network is told.
+        ode: Solve the instantaneous ODE by Heun's method instead of jumping.
+
+    Raises:
+        ValueError: `count` or `steps` under 1.
+        CheckpointError: The model has no flow map.
+    """
+    if not (isinstance(count, int) and isinstance(steps, int) and count >= 1 and steps >= 1):
+        raise ValueError(f"count and steps must be whole numbers of at least 1, given {count!r} and {steps!r}")
+    flow_map, device = flow_map_of(model), model.scale.mean.device
+    sample = flow_map.sample_ode if ode else flow_map.sample
+    noise = noise_of(model, count, seed)
+    parts = [sample(part, steps=steps, condition=asked.rows(len(part), device)) for part in noise.split(NETWORK_BATCH)]
+    return model.scale.restore(torch.cat(parts))
+
+
+def enough_steps(model: LatentModel, tolerance: float, seed: int, asked: Told, count: int = AUTO_COUNT) -> int:
+    """Return the fewest jumps (a power of two, at most 64) within `tolerance` of twice as many.
+
+    Args:
+        model: The model.
+        tolerance: Root-mean-square gap, in standard deviations of a latent number.
+        seed: Seed of the noises it is measured with.
+        asked: What the network is told.
+        count: Number of those noises.
+
+    Raises:
+        ValueError: The tolerance is not positive.
+        CheckpointError: The model has no flow map.
+    """
+    noise = noise_of(model, count, seed)
+    return flow_map_of(model).enough_steps(noise, tolerance, condition=asked.rows(count, noise.device))
+
+
+def noise_of(model: LatentModel, count: int, seed: int) -> Float[Tensor, " count *latent"]:
+    """Return the noise that latents start from, one stream for each."""
+    shape, device = model.autoencoder.latent_shape, model.scale.mean.device
+    streams = (torch.Generator().manual_seed(seed + i) for i in range(count))
+    return torch.stack([torch.randn(tuple(shape), generator=stream) for stream in streams]).to(device)
