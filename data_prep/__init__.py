@@ -15,6 +15,7 @@ A recipe writes a CSV for `geomflow prep`, which does the work; `python -m data_
     rigs         rigged characters and animals, with or without a manifest
     procedural   families of shapes with exact signed distances, made here
     idx_images   MNIST and Fashion-MNIST: images, written as safetensors
+    strokes      the same images beside their outlines, drawn with a few B-splines
 
 `docs/data_sources.md` tells their terms, layouts and axes, and what was tried on the real data.
 """

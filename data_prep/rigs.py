@@ -1,11 +1,12 @@
-"""Rigs: files in glTF or GLB whose surfaces have skeletons, from a folder or zip, or by a manifest with archives.
+"""Rigs: files in glTF, GLB or NPZ whose surfaces have skeletons, from a folder or zip, or by a manifest with archives.
 
 The terms are those of the files: the manifest's, or what the command line says. Rigged or not is told from the tree
-in each file's header, so a folder is looked through quickly.
+in each file's header, or from the names of its arrays, so a folder is looked through quickly.
 
-    FOLDER/.../*.glb        any layout that `geomflow prep` knows; files without a rig are left out
-    FOLDER/manifest.csv     columns id, split, archive, glb_member, cluster, licence, creator, source_sha256; the files
-                            are in ARCHIVE_glb.zip, and those without a `glb_member` are left out
+    FOLDER/.../*.glb        any layout that `geomflow prep` knows, .gltf and .npz (docs/formats.md) as well; files
+                            without a rig are left out
+    FOLDER/manifest.csv     columns id, split, archive, member, cluster, licence, creator, sha256 (of the member); the
+                            members are .npz rigs
 
 With a manifest, +y is up and the class of a rig is its cluster: rigs that share a skeleton or a body, over which scores
 are best averaged.
@@ -23,7 +24,7 @@ from geomflow.errors import MeshError, RecordError
 from geomflow.geometry.rig import RIG_SUFFIXES, is_rigged
 from geomflow.prep.sources import Source, find_sources, local_file
 
-COLUMNS = ("id", "split", "archive", "glb_member", "cluster", "licence", "creator", "source_sha256")
+COLUMNS = ("id", "split", "archive", "member", "cluster", "licence", "creator", "sha256")
 TERMS = "those in the column `license` of the table, item by item; credit the `creator`."
 
 
@@ -40,34 +41,34 @@ def find(root: Path, license: str = "", creator: str = "") -> Found:
     """
     found = _listed(root) if (root / "manifest.csv").is_file() else _looked_through(root, license, creator)
     if not found.items:
-        raise RecordError(f"{root}: wanted .glb or .gltf files with a skin, found none; {'; '.join(found.notes)}")
+        complaint = f"{root}: wanted {', '.join(RIG_SUFFIXES)} files with a rig, found none"
+        raise RecordError("; ".join([complaint, *found.notes]))
     return found
 
 
 def _listed(folder: Path) -> Found:
     """The rigs of a manifest."""
     rows = read_table(folder / "manifest.csv", COLUMNS)
-    items = [_item(folder.resolve(), row) for row in rows if row["glb_member"]]
-    return Found(items, notes=(f"{len(rows) - len(items)} rigs of the manifest have no .glb file",))
+    return Found([_item(folder.resolve(), row) for row in rows])
 
 
 def _item(folder: Path, row: dict[str, str]) -> Item:
-    archive = Path(row["archive"])
     return Item(
         id=row["id"],
-        path=str(folder / archive.with_stem(f"{archive.stem}_glb") / row["glb_member"]),
+        path=str(folder / row["archive"] / row["member"]),
         class_name=row["cluster"],
         split=row["split"],
         up="y",
         license=row["licence"],
         creator=row["creator"],
-        sha256=row["source_sha256"],
+        sha256=row["sha256"],
     )
 
 
 def _looked_through(root: Path, license: str, creator: str) -> Found:
     """The rigs among the meshes of a folder or zip."""
-    sources = [source for source in find_sources(root.resolve()) if source.path.lower().endswith(RIG_SUFFIXES)]
+    every = find_sources(root.resolve(), rigs=True)
+    sources = [source for source in every if source.path.lower().endswith(RIG_SUFFIXES)]
     kinds = {source.id: _kind(source) for source in sources}
     items = [
         Item(source.id, source.path, source.class_name, source.split, source.up, license=license, creator=creator)
@@ -81,7 +82,7 @@ def _looked_through(root: Path, license: str, creator: str) -> Found:
 def _kind(source: Source) -> str:
     try:
         with local_file(source.path) as file:
-            return "rigged" if is_rigged(file) else "no skin"
+            return "rigged" if is_rigged(file) else "no rig"
     except MeshError:
         return "not readable"
 

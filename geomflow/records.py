@@ -123,6 +123,18 @@ class ShapeRecord:
         named = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "header"}
         return {name: array for name, array in named.items() if array is not None}
 
+    def distinct_joints(self) -> Float[np.ndarray, "k 3"]:
+        """Return the places of the joints that move the surface, coincident ones as one (`geometry.distinct_joints`).
+
+        Raises:
+            RecordError: The record has no joints or no weights.
+        """
+        from geomflow.geometry.joints import distinct_joints
+
+        if self.joints is None or self.skin_joints is None or self.skin_weights is None:
+            raise RecordError(f"{self.header.id}: wanted a rig's joints and weights, found none; prepare it with --rig")
+        return distinct_joints(self.joints, self.skin_joints, self.skin_weights)
+
 
 def encode_record(record: ShapeRecord) -> bytes:
     """Return the bytes of a record's file."""

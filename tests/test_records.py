@@ -1,6 +1,7 @@
 """Shape records: exact round trip, equal bytes, and one clear error per kind of damage."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -56,6 +57,18 @@ def test_only_named_arrays_are_read(record, tmp_path):
     np.testing.assert_array_equal(found.vol_sdf, record.vol_sdf)
     assert found.sdf_grid is None
     assert len(found.near_points) == 0
+
+
+def test_joints_that_move_the_surface_are_told_from_the_others(record):
+    with pytest.raises(RecordError, match="wanted a rig's joints and weights, found none; prepare it with --rig"):
+        record.distinct_joints()
+    weights = np.zeros((len(record.vertices), 4), dtype=np.float32)
+    weights[:, 0] = 1
+    moved = np.zeros((len(record.vertices), 4), dtype=np.int16)
+    moved[0, 0], moved[1, 0] = 2, 3
+    joints = np.array([[0, 0, 0], [9, 9, 9], [0.5, 0, 0], [0, 0, 4e-4]], dtype=np.float32)
+    rigged = replace(record, joints=joints, skin_joints=moved, skin_weights=weights)
+    np.testing.assert_allclose(rigged.distinct_joints(), [[0, 0, 2e-4], [0.5, 0, 0]], atol=1e-7)
 
 
 def test_damage_is_named(record, tmp_path):

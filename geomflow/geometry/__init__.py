@@ -4,6 +4,7 @@ from geomflow.geometry.distance import SignedDistance, SignedDistanceField, sign
 from geomflow.geometry.extract import extract_mesh
 from geomflow.geometry.frame import Normalized, Similarity, normalize
 from geomflow.geometry.grid import SdfGrid, sdf_grid
+from geomflow.geometry.joints import distinct_joints
 from geomflow.geometry.read import read_mesh, read_surface
 from geomflow.geometry.read_grid import read_grid
 from geomflow.geometry.repair import fill, remesh, repair
@@ -12,6 +13,7 @@ from geomflow.geometry.sharp import sample_sharp_edges
 from geomflow.geometry.solid import SolidReport, keep_largest, solid_report
 from geomflow.geometry.surface import SurfaceSamples, sample_surface
 from geomflow.geometry.write import write_mesh
+from geomflow.geometry.write_rig import write_rig
 
 __all__ = [
     "Normalized",
@@ -22,6 +24,7 @@ __all__ = [
     "Similarity",
     "SolidReport",
     "SurfaceSamples",
+    "distinct_joints",
     "extract_mesh",
     "fill",
     "is_rigged",
@@ -39,4 +42,5 @@ __all__ = [
     "signed_distance",
     "solid_report",
     "write_mesh",
+    "write_rig",
 ]

@@ -51,7 +51,7 @@ def influences(gltf: Gltf, part: Part, joints: np.ndarray) -> Influences:
     places = np.hstack([_set(gltf, attributes, f"JOINTS_{k}")[rows] for k in sets])
     weights = np.hstack([_set(gltf, attributes, f"WEIGHTS_{k}")[rows] for k in sets]).astype(np.float64)
     weights[~((weights > 0) & (weights < np.inf))] = 0  # exporters divide by a sum of 0 where no joint moves a vertex
-    return _strongest(joints[_checked(places, weights, len(joints))], weights)
+    return strongest(joints[checked(places, weights, len(joints))], weights)
 
 
 def attached(count: int, joint: int) -> Influences:
@@ -92,7 +92,7 @@ def _set(gltf: Gltf, attributes: dict[str, int], name: str) -> np.ndarray:
     return values
 
 
-def _checked(places: np.ndarray, weights: np.ndarray, count: int) -> np.ndarray:
+def checked(places: np.ndarray, weights: np.ndarray, count: int) -> np.ndarray:
     """The places in the skin's list of joints, 0 where the weight is, once all are known to exist."""
     places = np.where(weights > 0, places, 0)
     wrong = (places < 0) | (places >= count)
@@ -101,7 +101,7 @@ def _checked(places: np.ndarray, weights: np.ndarray, count: int) -> np.ndarray:
     return places
 
 
-def _strongest(joints: np.ndarray, weights: np.ndarray) -> Influences:
+def strongest(joints: np.ndarray, weights: np.ndarray) -> Influences:
     """The four largest weights of each vertex, made to sum to 1 where any is above 0."""
     order = np.argsort(-weights, axis=1, kind="stable")[:, :4]
     joints, weights = (np.take_along_axis(array, order, axis=1) for array in (joints, weights))

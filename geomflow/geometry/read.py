@@ -1,4 +1,4 @@
-"""Mesh files to trimesh objects: OBJ, PLY, OFF, STL, GLB, glTF, NPY; each problem is a geomflow error naming the file.
+"""Mesh files to trimesh objects: OBJ, PLY, OFF, STL, GLB, glTF, NPY, NPZ; problems are geomflow errors naming the file.
 
 Only positions and faces are read, straight into float64 and int64 arrays: no materials, no textures, no merging and no
 reordering. Every count that a header declares is held against the bytes that are there before anything is allocated, so
@@ -25,6 +25,7 @@ from geomflow.geometry._file_errors import file_errors
 from geomflow.geometry._mesh_arrays import Arrays, in_range
 from geomflow.geometry._read_gltf import read_gltf
 from geomflow.geometry._read_npy import read_npy
+from geomflow.geometry._read_npz import read_npz
 from geomflow.geometry._read_ply import read_ply
 from geomflow.geometry._read_stl import read_stl
 from geomflow.geometry._read_text import read_obj, read_off
@@ -42,7 +43,8 @@ def read_mesh(path: str | Path, max_bytes: int = MAX_BYTES) -> trimesh.Trimesh |
     vertices that are not finite, and unused glTF vertices where there are more vertices than corners.
 
     Args:
-        path: An .obj, .ply, .off, .stl, .glb or .gltf file, or an .npy array of points (n, 3), in any letter case.
+        path: An .obj, .ply, .off, .stl, .glb or .gltf file, an .npy array of points (n, 3) or an .npz rig
+            (docs/formats.md), in any letter case.
         max_bytes: Largest file, and largest flattened scene, that may be read.
 
     Raises:
@@ -138,4 +140,7 @@ SUFFIXES = tuple(_READERS)
 POINT_SUFFIXES = (".npy",)
 """Endings of files that hold points only."""
 
-_READERS |= {".npy": read_npy}
+ARRAY_SUFFIXES = (".npz",)
+"""Endings of files that are taken for meshes only where rigs are wanted: most others of that name hold no mesh."""
+
+_READERS |= {".npy": read_npy, ".npz": read_npz}

@@ -1,9 +1,10 @@
-"""Rigs: surfaces with the skeletons that move them, from glTF and GLB files, in the pose in which they were bound.
+"""Rigs: surfaces with the skeletons that move them, in the pose in which they were bound, from glTF, GLB and NPZ files.
 
-A skin says, for each joint, how the mesh's frame is seen from the joint at the time of binding: the inverse-bind matrix
-(Khronos glTF 2.0, section 3.7.3). Where that matrix takes a point to zero, there the joint was, and the transform of
-the mesh's node puts it into the scene, just as it puts the vertices there. Positions of the joints' nodes are not used:
-most files store a frame of an animation in them.
+An NPZ file holds the arrays of a rig as they are (docs/formats.md). In glTF a skin says, for each joint, how the mesh's
+frame is seen from the joint at the time of binding: the inverse-bind matrix (Khronos glTF 2.0, section 3.7.3). Where
+that matrix takes a point to zero, there the joint was, and the transform of the mesh's node puts it into the scene,
+just as it puts the vertices there. Positions of the joints' nodes are not used: most files store a frame of an
+animation in them.
 """
 
 import re
@@ -17,14 +18,16 @@ import numpy as np
 import trimesh
 from jaxtyping import Bool, Float, Int
 
-from geomflow.errors import MeshHasNoRig, MeshTooLarge, MeshUnsupported
+from geomflow.errors import MeshHasNoRig, MeshTooLarge, MeshUnreadable, MeshUnsupported
 from geomflow.geometry._file_errors import file_errors
 from geomflow.geometry._gltf_tree import Gltf, Place, open_gltf, tree_alone
 from geomflow.geometry._read_gltf import Part, surface_parts
-from geomflow.geometry._skins import Binding, Influences, attached, binding, influences
-from geomflow.geometry.read import MAX_BYTES, read_surface
+from geomflow.geometry._read_npz import has_rig, rig_arrays
+from geomflow.geometry._skins import Binding, Influences, attached, binding, checked, influences, strongest
+from geomflow.geometry.joints import moves_any
+from geomflow.geometry.read import ARRAY_SUFFIXES, MAX_BYTES, read_surface
 
-RIG_SUFFIXES = (".glb", ".gltf")
+RIG_SUFFIXES = (".glb", ".gltf", *ARRAY_SUFFIXES)
 
 _SAME = 1e-4  # of the diagonal: two skins that bind a node nearer than that bind one joint
 _FAR = 0.02  # of the diagonal: a joint that moves nothing and is farther outside the box is a handle
@@ -54,18 +57,18 @@ class Rig:
     @property
     def deforming(self) -> Bool[np.ndarray, " j"]:
         """Whether each joint moves any vertex itself."""
-        return np.isin(np.arange(len(self.joints)), self.skin_joints[self.skin_weights > 0])
+        return moves_any(len(self.joints), self.skin_joints, self.skin_weights)
 
 
 def read_rig(path: str | Path, handles: bool = False, max_bytes: int = MAX_BYTES) -> tuple[trimesh.Trimesh, Rig]:
-    """Return the surface of a glTF or GLB file, equal to `read_surface(path)`, and its skeleton in bind pose.
+    """Return the surface of a glTF, GLB or NPZ file, equal to `read_surface(path)`, and its skeleton in bind pose.
 
-    The joints of all skins make one skeleton; a node that several skins bind at the same place is one joint. A mesh
-    without a skin that hangs below a joint moves with it, from where its node puts it: as this may be a frame of an
-    animation, such a mesh can stand apart from its joint (weapons do in some files).
+    In glTF the joints of all skins make one skeleton; a node that several skins bind at the same place is one joint. A
+    mesh without a skin that hangs below a joint moves with it, from where its node puts it: as this may be a frame of
+    an animation, such a mesh can stand apart from its joint (weapons do in some files).
 
     Args:
-        path: A .glb or .gltf file, in any letter case.
+        path: A .glb, .gltf or .npz file, in any letter case.
         handles: Whether to keep joints that move no vertex and serve only to pose the others: IK poles and targets by
             their names, and joints more than 2 % of the diagonal outside the surface's box. Without them, their
             children go to their parents.
@@ -74,30 +77,38 @@ def read_rig(path: str | Path, handles: bool = False, max_bytes: int = MAX_BYTES
     Raises:
         MeshHasNoRig: No mesh of the file has a skin, or no joint has a weight.
         MeshUnsupported: Another format.
-        MeshUnreadable: A skin names joints that do not exist, has unfit numbers, or binds without an inverse.
+        MeshUnreadable: A skin names joints that do not exist, has unfit numbers, or binds without an inverse; an array
+            is missing or has another type or shape.
         MeshError: Everything that `read_surface` raises.
     """
     path = Path(path)
     if path.suffix.lower() not in RIG_SUFFIXES:
         raise MeshUnsupported(
-            f"{path}: wanted a rig in {' or '.join(RIG_SUFFIXES)}, found {path.suffix or 'no suffix'!r}"
+            f"{path}: wanted a rig in {', '.join(RIG_SUFFIXES)}, found {path.suffix or 'no suffix'!r}"
         )
     mesh = read_surface(path, max_bytes)
     with file_errors(path):
-        rig = _rig(open_gltf(path.read_bytes(), path.parent, max_bytes), float(np.linalg.norm(mesh.extents)))
+        if path.suffix.lower() in ARRAY_SUFFIXES:
+            rig = _stored(rig_arrays(path.read_bytes(), max_bytes))
+        else:
+            rig = _rig(open_gltf(path.read_bytes(), path.parent, max_bytes), float(np.linalg.norm(mesh.extents)))
+        if not rig.skin_weights.any():
+            raise MeshHasNoRig("wanted joints that move the surface, found no weight above 0")
     return mesh, rig if handles else _without(rig, _is_handle(rig, mesh.bounds))
 
 
 def is_rigged(path: str | Path) -> bool:
-    """Return whether a file is glTF or GLB and puts a skin on a mesh; only its tree is read, not its numbers.
+    """Return whether a file is glTF or GLB and puts a skin on a mesh, or NPZ with a rig's arrays; no numbers are read.
 
     Raises:
-        MeshUnreadable: The file is called glTF or GLB and cannot be read as such.
+        MeshUnreadable: The file is called glTF, GLB or NPZ and cannot be read as such.
     """
     path = Path(path)
     if path.suffix.lower() not in RIG_SUFFIXES:
         return False
     with file_errors(path):
+        if path.suffix.lower() in ARRAY_SUFFIXES:
+            return has_rig(path)
         return any({"mesh", "skin"} <= node.keys() for node in tree_alone(path).get("nodes", []))
 
 
@@ -135,12 +146,20 @@ class _Skeleton:
         return self.first(node if node in self.copies else self.above[node])
 
 
+def _stored(arrays: dict[str, np.ndarray]) -> Rig:
+    """The rig of an NPZ file."""
+    weights = arrays["skin_weights"].astype(np.float64)
+    if (weights < 0).any():
+        raise MeshUnreadable(f"wanted skin_weights of at least 0, found {weights.min()}")
+    joints = checked(arrays["skin_joints"].astype(np.int64), weights, len(arrays["joints"]))
+    parents, names = arrays["parents"].astype(np.int64), arrays["joint_names"].tolist()
+    return Rig(arrays["joints"].astype(np.float64), parents, names, *strongest(joints, weights))
+
+
 def _rig(gltf: Gltf, diagonal: float) -> Rig:
     parts, places = surface_parts(gltf), list(gltf.walk())
     skeleton = _skeleton(places, _bindings(gltf, places, {part.node for part in parts}), _SAME * diagonal)
     skin = _skin(gltf, parts, skeleton)
-    if not skin.weights.any():
-        raise MeshHasNoRig("wanted joints that move the surface, found no weight above 0")
     parents = np.array([skeleton.parent(joint) for joint in range(len(skeleton.nodes))], dtype=np.int64)
     names = [str(gltf.entry("nodes", node).get("name", f"node_{node}")) for node in skeleton.nodes]
     return Rig(np.array(skeleton.positions), parents, names, skin.joints, skin.weights)

@@ -16,6 +16,7 @@ from geomflow.metrics.distances import (
 from geomflow.metrics.evaluate import evaluate
 from geomflow.metrics.evaluation import Evaluation, Number, compare
 from geomflow.metrics.inputs import ShapeSet, open_shapes
+from geomflow.metrics.joints import JointMetrics, joint_chamfer, joint_metrics, local_diameters, match_joints
 from geomflow.metrics.occupancy import jensen_shannon
 from geomflow.metrics.pairwise import pairwise_chamfer, pairwise_emd, sampling_floors
 from geomflow.metrics.parallel import Options
@@ -52,6 +53,7 @@ __all__ = [
     "Band",
     "Estimate",
     "Evaluation",
+    "JointMetrics",
     "Matches",
     "MeasuredShape",
     "Nearest",
@@ -75,7 +77,11 @@ __all__ = [
     "hausdorff",
     "inside_mask",
     "jensen_shannon",
+    "joint_chamfer",
+    "joint_metrics",
+    "local_diameters",
     "match",
+    "match_joints",
     "measure_shape",
     "minimum_matching_distance",
     "near_surface_iou",

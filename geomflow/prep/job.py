@@ -131,16 +131,15 @@ def _made(
     file: Path, source: Source, recipe: Recipe, seed: int, device: str
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """The arrays of a record, and what its header says of them."""
-    found = read_mesh(file) if recipe.clouds else read_surface(file)
+    found, rig = read_rig(file) if recipe.rig else (read_mesh(file) if recipe.clouds else read_surface(file), None)
     if isinstance(found, trimesh.PointCloud):
         points = _upright(np.asarray(found.vertices), source.up, source.yaw)
         return sample_cloud(points, recipe, seed), {"sign_method": "none", "quality": {"points": len(points)}}
     arrays = sample(upright(found, source.up, source.yaw), recipe, seed, device)
     inside = round(float((arrays["vol_sdf"] < 0).mean()), 6) if recipe.volume_points else None
     quality = {**examine(found), "doubt": doubt(arrays["near_confidence"]), "inside": inside}
-    if not recipe.rig:
+    if rig is None:
         return arrays, {"quality": quality}
-    rig = read_rig(file)[1]
     return {**arrays, **_rigged(rig, source, arrays)}, {"quality": quality, "joint_names": rig.names}
 
 

@@ -135,7 +135,7 @@ def make_plan(source: str | Path, out: str | Path, recipe: Recipe, resume: bool 
     names = open_folder(out).names()
     known = manifest.read(out) if resume and manifest.NAME in names else {}
     plan = Plan([], [], {})
-    for item in find_sources(source, recipe.clouds):
+    for item in find_sources(source, recipe.clouds, recipe.rig):
         entry, made_from = known.get(item.id), item.fingerprint()
         if entry is None or (entry.recipe_hash, entry.made_from) != (recipe.hash, made_from):
             plan.todo.append((item, made_from))

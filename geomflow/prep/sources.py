@@ -14,7 +14,7 @@ from itertools import chain, pairwise
 from pathlib import Path, PurePosixPath
 
 from geomflow.errors import MeshMissing, RecordError
-from geomflow.geometry.read import POINT_SUFFIXES, SUFFIXES
+from geomflow.geometry.read import ARRAY_SUFFIXES, POINT_SUFFIXES, SUFFIXES
 from geomflow.storage import is_url, open_folder
 
 SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
@@ -73,7 +73,7 @@ class Source:
         return hashlib.sha256(repr((about, _state_of(self.path))).encode()).hexdigest()[:12]
 
 
-def find_sources(path: str | Path, clouds: bool = False) -> list[Source]:
+def find_sources(path: str | Path, clouds: bool = False, rigs: bool = False) -> list[Source]:
     """Return the meshes of a folder, a zip or a CSV, in a fixed order.
 
     Folders and zips may be laid out as `class/split/file`, `class/file` or plain, and folders may hold zips. A CSV has
@@ -84,6 +84,7 @@ def find_sources(path: str | Path, clouds: bool = False) -> list[Source]:
     Args:
         path: Folder, URL of a folder, .zip or .csv.
         clouds: Whether .npy files of points (n, 3) are wanted, too.
+        rigs: Whether .npz files, which may hold rigs, are wanted, too.
 
     Raises:
         RecordError: Nothing is there, or no mesh is in it, or the zip is damaged, or a row of the CSV lacks a value, or
@@ -93,7 +94,8 @@ def find_sources(path: str | Path, clouds: bool = False) -> list[Source]:
     if suffix == ".csv" and Path(path).is_file():
         found = _from_csv(Path(place))
     else:
-        suffixes = (*SUFFIXES, *FOREIGN, *(POINT_SUFFIXES if clouds else ()))
+        more = (*(POINT_SUFFIXES if clouds else ()), *(ARRAY_SUFFIXES if rigs else ()))
+        suffixes = (*SUFFIXES, *FOREIGN, *more)
         names = [name for name in _names(place, suffix) if _is_mesh(name, suffixes)]
         found = _told_apart(place, [_from_layout(name, f"{place}/{name}") for name in names])
     return _checked(place, sorted(found, key=lambda source: source.id))

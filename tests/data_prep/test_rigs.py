@@ -6,12 +6,14 @@ import zipfile
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from data_prep import rigs
 from data_prep._table import present, run, write
+from data_prep.procedural_rigs import rig
 from geomflow.errors import RecordError
-from geomflow.geometry.rig import read_rig
+from geomflow.geometry import read_rig, write_rig
 from geomflow.prep.sources import find_sources, local_file
 
 RIGGED = json.dumps({"nodes": [{"mesh": 0, "skin": 0}]})
@@ -43,7 +45,7 @@ def test_only_rigged_files_of_a_folder_are_listed_and_the_others_counted(folder:
     assert [item.path for item in found.items] == [
         str(folder.resolve() / "fish" / name) for name in ("train/carp.gltf", "test/pike.GLTF")
     ]
-    assert set(found.notes) == {"1 files are left out: no skin", "1 files are left out: not readable"}
+    assert set(found.notes) == {"1 files are left out: no rig", "1 files are left out: not readable"}
 
 
 def test_a_zip_is_looked_through_like_a_folder(folder: Path, tmp_path: Path):
@@ -58,22 +60,36 @@ def test_a_zip_is_looked_through_like_a_folder(folder: Path, tmp_path: Path):
 
 def test_a_folder_without_rigs_is_an_error(tmp_path: Path):
     (tmp_path / "stone.gltf").write_text(BARE)
-    with pytest.raises(RecordError, match=r"with a skin, found none; 1 files are left out: no skin"):
+    with pytest.raises(RecordError, match=r"with a rig, found none; 1 files are left out: no rig"):
         rigs.find(tmp_path)
 
 
-def test_a_manifest_says_all_and_its_rigs_without_glb_are_left_out(tmp_path: Path):
-    lines = [",".join(rigs.COLUMNS), "carp,train,a.zip,carp.glb,rig-1,CC0-1.0,Ann,ab", "cow,test,b.zip,,rig-2,,,"]
+def test_a_manifest_says_all(tmp_path: Path):
+    lines = [
+        ",".join(rigs.COLUMNS),
+        "carp,train,a.zip,carp.npz,rig-1,CC0-1.0,Ann,ab",
+        "cow,test,b.zip,cow.npz,rig-2,,,",
+    ]
     (tmp_path / "manifest.csv").write_text("\n".join(lines))
-    found = rigs.find(tmp_path)
-    (carp,) = found.items
-    assert carp.path == str(tmp_path.resolve() / "a_glb.zip" / "carp.glb")
+    carp, cow = rigs.find(tmp_path).items
+    assert carp.path == str(tmp_path.resolve() / "a.zip" / "carp.npz")
     assert (carp.class_name, carp.split, carp.up, carp.yaw) == ("rig-1", "train", "y", None)
     assert (carp.license, carp.creator, carp.sha256) == ("CC0-1.0", "Ann", "ab")
-    assert found.notes == ("1 rigs of the manifest have no .glb file",)
+    assert (cow.id, cow.split, cow.class_name) == ("cow", "test", "rig-2")
     (tmp_path / "manifest.csv").write_text("id,split\ncarp,train\n")
-    with pytest.raises(RecordError, match="missing archive, glb_member"):
+    with pytest.raises(RecordError, match="missing archive, member"):
         rigs.find(tmp_path)
+
+
+def test_archives_of_arrays_in_a_folder_are_rigs_if_they_have_all_of_them(tmp_path: Path):
+    mesh, skeleton = rig("fish", 0, resolution=16)
+    write_rig(mesh, skeleton, tmp_path / "carp.npz")
+    np.savez(tmp_path / "stone.npz", vertices=mesh.vertices)
+    found = rigs.find(tmp_path)
+    assert [item.id for item in found.items] == ["carp"]
+    assert found.notes == ("1 files are left out: no rig",)
+    with pytest.raises(RecordError, match="no mesh files"):
+        find_sources(tmp_path)
 
 
 def test_a_dry_run_says_what_is_there_and_writes_nothing(folder: Path, tmp_path: Path, capsys):
@@ -81,7 +97,7 @@ def test_a_dry_run_says_what_is_there_and_writes_nothing(folder: Path, tmp_path:
     run(rigs.RECIPE, [str(folder), "--out", str(out), "--dry-run"])
     said = capsys.readouterr().out
     assert "rigs: 2 shapes" in said
-    assert "no skin" in said
+    assert "no rig" in said
     assert not out.exists()
     run(rigs.RECIPE, [str(folder), "--out", str(out)])
     assert [source.id for source in find_sources(out)] == ["fish-carp", "fish-pike"]
@@ -92,7 +108,7 @@ def test_the_real_rigs_are_there_as_their_hashes_say_and_can_be_read(data_root: 
         pytest.skip("no rigs in the data")
     found = rigs.find(data_root / "rigs")
     assert present(found.items) == found.items
-    assert Counter(item.split for item in found.items) == {"train": 55, "test": 8}
+    assert Counter(item.split for item in found.items) == {"train": 83, "test": 9}
     assert not {i.class_name for i in found.items if i.split == "test"} & {
         i.class_name for i in found.items if i.split == "train"
     }

@@ -397,7 +397,7 @@ def test_a_skin_that_moves_nothing_is_no_rig(tmp_path: Path):
 
 def test_other_files_have_no_rig_to_read(tmp_path: Path):
     BOX.export(tmp_path / "box.obj")
-    fails(tmp_path / "box.obj", errors.MeshUnsupported, "rig in .glb or .gltf, found '.obj'")
+    fails(tmp_path / "box.obj", errors.MeshUnsupported, "rig in .glb, .gltf, .npz, found '.obj'")
     fails(tmp_path / "gone.glb", errors.MeshMissing, "found nothing")
     fails(written(tmp_path, "rig.gltf", "{"), errors.MeshUnreadable, "well-formed GLTF")
     fails(arm().save(tmp_path), errors.MeshTooLarge, "max_bytes", max_bytes=300)
