@@ -178,7 +178,7 @@ def override(config: RunConfig, changes: Mapping[str, str]) -> RunConfig:
         if key:
             tables[section] = {**tables[section], key: _value(text)}
         else:
-            tables[section] = _value(text)
+            tables[section] = {"name": text} if section in _ITEMS else _value(text)
     return from_dict(tables)
 
 

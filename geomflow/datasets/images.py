@@ -1,5 +1,6 @@
 """Images: an image set as data for a flow map, encoded as it goes or, by an autoencoder with weights, once."""
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -43,6 +44,7 @@ class Images:
         some = images[:: max(1, len(images) // MEASURED)]
         mean, log_variance = (part.flatten(0, 1) for part in self.encoded or self._posteriors(some, mirror=False))
         scale.fit(mean, log_variance.exp())
+        self.autoencoder, self.scale = copy.deepcopy((autoencoder, scale))  # here, wherever the model goes
 
     def __len__(self) -> int:
         """Return the number of images."""
