@@ -173,13 +173,14 @@ def present_device(name: str) -> str:
 def _with_encoder(config: RunConfig) -> RunConfig:
     """The configuration with the encoder that its pretrained checkpoint was made with, and options given beside it.
 
-    An encoder without weights needs no checkpoint.
+    An encoder without weights, or one that is `pretrained` wherever it is made, needs no checkpoint.
 
     Raises:
         ConfigError: A flow map without a pretrained encoder, or options for another encoder than that.
     """
     if not config.pretrained_encoder:
-        if not any(True for _ in build("encoders", config.encoder).parameters()):
+        encoder = build("encoders", config.encoder)
+        if getattr(encoder, "pretrained", False) or not any(True for _ in encoder.parameters()):
             return config
         raise ConfigError("a flow map wants --pretrained_encoder FOLDER, the run of a trained autoencoder")
     trained = checkpoint.load(config.pretrained_encoder).config.encoder
@@ -196,6 +197,8 @@ def _with_classes(config: RunConfig, data: str | Path) -> RunConfig:
         return config
     split = config.dataset.options.get("split", "train")
     names = load_image_set(data, split).classes if holds_images(data) else sorted(set(class_names(data, split)))
+    if not any(names):
+        raise ConfigError(f"{data}: condition 'class' wants classes, and these data have none")
     return replace(config, classes=list(names))
 
 

@@ -18,6 +18,7 @@ import tyro
 from geomflow.commands.about import doctor, list_items
 from geomflow.commands.data import export, pack, prep
 from geomflow.commands.evaluation import compare, evaluate
+from geomflow.commands.joints import joints
 from geomflow.commands.points import fit, sample
 from geomflow.commands.shapes import complete, extract, generate, reconstruct
 from geomflow.commands.training import train
@@ -35,6 +36,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "train": train,
     "reconstruct": reconstruct,
     "complete": complete,
+    "joints": joints,
     "extract": extract,
     "evaluate": evaluate,
     "compare": compare,

@@ -75,8 +75,8 @@ class RunConfig:
     """A training run.
 
     Attributes:
-        task: `autoencoder` (shape to latent and back), `flow_map` (noise to latent) or `points` (noise to points of one
-            shape).
+        task: `autoencoder` (shape to latent and back), `flow_map` (noise to latent: shapes, images, joints, strokes) or
+            `points` (noise to points of one shape).
         dataset: What is trained on.
         reconstruction: Options of an autoencoder's loss.
         encoder: The autoencoder; for a flow map, the one that `pretrained_encoder` was made with.
@@ -86,7 +86,8 @@ class RunConfig:
         objective: What ties finite jumps together.
         noise: Where paths begin.
         channels: Numbers of each part of a point, its coordinates first; filled in from the data.
-        condition: What a flow map of shapes is told beside state and times: `class`, `points`, or nothing if empty.
+        condition: What a flow map is told beside state and times: `class`, `points`, `surface`, `image`, or nothing if
+            empty.
         classes: Names of the classes in the order of their numbers; filled in from the data.
         guidance: Options of guidance by the condition, which is then dropped now and then; none if empty.
         times: Options of the distribution of time pairs.
@@ -132,7 +133,10 @@ def from_dict(tables: Mapping[str, Any]) -> RunConfig:
     for name in ("channels", "reconstruction", "guidance", "times", "weight", "optimization"):
         if not isinstance(values.get(name, {}), Mapping):
             raise ConfigError(f"[{name}] must be a table of settings, given {values[name]!r}")
-    for name, what in (("pretrained_encoder", "a folder's name"), ("condition", "one of class, points")):
+    for name, what in (
+        ("pretrained_encoder", "a folder's name"),
+        ("condition", "one of class, points, surface, image"),
+    ):
         if not isinstance(values.get(name, ""), str):
             raise ConfigError(f"{name} must be {what}, given {values[name]!r}")
     if "optimization" in values:

@@ -28,7 +28,7 @@ class ImageSet:
     Attributes:
         images: Grey values or colours, 0 to 255; grey images have one channel.
         labels: Number of each image's class, None if there are no classes.
-        classes: Names of the classes.
+        classes: Names of the classes, their numbers if they have no names.
         arrays: What else there is of each image, by name.
     """
 
@@ -60,7 +60,7 @@ def load_image_set(folder: str | Path, split: str) -> ImageSet:
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise RecordError(f"{path}: not a file of images ({error})") from error
     images, labels = _images(path, arrays), arrays.pop("labels", None)
-    classes = tuple(about.get("classes", ()))
+    classes = tuple(about.get("classes", ())) or _numbered(labels)
     for name, rows in {**arrays, **({} if labels is None else {"labels": labels})}.items():
         if len(rows) != len(images):
             raise RecordError(f"{path}: wanted {len(images)} rows of {name}, one for each image, found {len(rows)}")
@@ -84,6 +84,11 @@ def write_image_set(path: Path, arrays: dict[str, np.ndarray], about: dict[str, 
         OSError: The folder cannot be written.
     """
     write_atomically(path, safetensors.numpy.save(arrays, {KEY: json.dumps(about, sort_keys=True)}))
+
+
+def _numbered(labels: np.ndarray | None) -> tuple[str, ...]:
+    """Names of classes that have none."""
+    return () if labels is None or not len(labels) else tuple(str(number) for number in range(int(labels.max()) + 1))
 
 
 def _images(path: Path, arrays: dict[str, np.ndarray]) -> np.ndarray:

@@ -193,7 +193,7 @@ def test_every_latent_has_the_class_and_the_points_of_its_shape(run, data):
 
 def test_conditions_that_do_not_fit_the_run_are_named(run, data, tmp_path):
     for changes, message in (
-        ({"condition": "colour"}, "condition must be 'class', 'points' or ''"),
+        ({"condition": "colour"}, "condition must be 'class', 'points', 'surface', 'image' or ''"),
         ({"condition": ""}, "wants a condition"),
         ({"guidance": {"strength": 2.0}}, "no option 'strength'"),
         ({"dataset": Item("latents", {"variants": 0})}, "variants must be at least 1, given 0"),

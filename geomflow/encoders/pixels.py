@@ -1,7 +1,8 @@
 """Pixels: no autoencoder at all; the latent is the image itself, its values from -1 to 1.
 
 What stands here in another run is an autoencoder of images, by the dotted path of its module: `make(...)` returns a
-module with the same attributes and methods, and a flow map on its latents is trained and sampled by the same commands.
+module with the same attributes and methods, and `pretrained = True` if it brings its weights along; a flow map on its
+latents is trained and sampled by the same commands.
 """
 
 import torch

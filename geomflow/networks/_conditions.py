@@ -127,7 +127,7 @@ class ImageCondition(nn.Module):
         self.place = PointsCondition(width)
 
     def forward(
-        self, condition: dict[str, Float[Tensor, "batch 1 height width"]]
+        self, condition: dict[str, Float[Tensor, "batch 1 rows columns"]]
     ) -> tuple[Float[Tensor, "batch width"], Float[Tensor, "batch tokens width"], Bool[Tensor, "batch tokens"]]:
         """Return the mean of the tokens, the tokens, and which are present: all, or only the learned one."""
         image = condition["image"]
@@ -141,7 +141,7 @@ class ImageCondition(nn.Module):
         seen = features.flatten(2).transpose(1, 2) * there[:, None, None]
         return mean + seen.mean(1), torch.cat([tokens[:, :1], tokens[:, 1:] + seen], dim=1), present
 
-    def nothing(self, x: Tensor) -> dict[str, Float[Tensor, "batch 1 height width"]]:
+    def nothing(self, x: Tensor) -> dict[str, Float[Tensor, "batch 1 rows columns"]]:
         """Return the condition that stands for none, for every row of a state."""
         return {"image": x.new_full((len(x), 1, 4, 4), math.nan)}
 

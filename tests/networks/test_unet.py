@@ -1,4 +1,4 @@
-"""The U-Net on grids, the conditions that networks share, and generation without any autoencoder."""
+"""The U-Net and the transformer on grids, images and sets, their conditions, generation without any autoencoder."""
 
 from dataclasses import replace
 
@@ -15,17 +15,25 @@ from geomflow.train import train
 from tests.conftest import prepared_solids, without_shape_checks
 
 GRID = (2, 8, 8, 8)
+SMALL = {"width": 16, "depth": 2, "heads": 2}
 OPTIONS = {
     "unet": {"latent_shape": GRID, "widths": [8, 16, 16], "depth": 1, "heads": 2},
-    "diffusion_transformer": {"latent_shape": (2, 9), "width": 16, "depth": 2, "heads": 2},
+    "unet of images": {"latent_shape": (2, 8, 12), "widths": [8, 16], "depth": 1, "heads": 2},
+    "diffusion_transformer": {"latent_shape": (2, 9), **SMALL},
+    "diffusion_transformer of images": {"latent_shape": (2, 4, 6), "patch": 2, **SMALL},
+    "diffusion_transformer of sets": {"latent_shape": (2, 9), "ordered": False, **SMALL},
 }
-CONDITIONED = [("unet", "class"), ("diffusion_transformer", "class"), ("diffusion_transformer", "points")]
+CONDITIONED = [
+    ("unet", "class"),
+    ("unet of images", "class"),
+    *(("diffusion_transformer", condition) for condition in ("class", "points", "surface", "image")),
+]
 
 
 def network(name: str, condition: str = ""):
     torch.manual_seed(0)
     told = {"condition": condition, "classes": 3} if condition else {}
-    made = shelves.load("networks", name, **OPTIONS[name], **told).double()
+    made = shelves.load("networks", name.split()[0], **OPTIONS[name], **told).double()
     with torch.no_grad():  # as after training: no layer is zero
         for weight in made.parameters():
             weight.add_(0.1 * torch.randn_like(weight))
@@ -43,7 +51,8 @@ def state(name: str, batch: int = 3):
 def told(condition: str, batch: int = 3):
     if condition == "class":
         return {"class": torch.arange(batch) % 3}
-    return {"points": torch.rand(batch, 5, 3, generator=torch.Generator().manual_seed(2), dtype=torch.float64)}
+    shape = {"points": (5, 3), "surface": (40, 6), "image": (1, 8, 12)}[condition]
+    return {condition: torch.rand(batch, *shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)}
 
 
 @pytest.mark.parametrize("name", OPTIONS)
@@ -77,13 +86,39 @@ def test_a_row_is_told_its_own_condition_and_none_is_one_too(name, condition):
     torch.testing.assert_close(made(x, t, r, nothing), made(x, t, r))
 
 
-def test_points_are_a_set_and_absent_ones_do_not_count():
-    made, (x, t, r) = network("diffusion_transformer", "points"), state("diffusion_transformer")
-    points = told("points")["points"]
-    padded = torch.cat([points.flip(1), torch.full_like(points, torch.nan)], dim=1)
-    torch.testing.assert_close(made(x, t, r, {"points": padded}), made(x, t, r, {"points": points}))
-    made(x, t, r, {"points": padded}).square().sum().backward()
+@pytest.mark.parametrize("kind", ["points", "surface"])
+def test_points_are_a_set_and_absent_ones_do_not_count(kind):
+    made, (x, t, r) = network("diffusion_transformer", kind), state("diffusion_transformer")
+    points = told(kind)[kind]
+    first = points[:, :1]  # where farthest points begin
+    padded = torch.cat([first, points[:, 1:].flip(1), torch.full_like(points, torch.nan)], dim=1)
+    torch.testing.assert_close(made(x, t, r, {kind: padded}), made(x, t, r, {kind: points}))
+    made(x, t, r, {kind: padded}).square().sum().backward()
     assert all(weight.grad.isfinite().all() for weight in made.parameters() if weight.grad is not None)
+
+
+@pytest.mark.parametrize("kind", ["points", "surface", "image"])
+def test_nothing_to_look_at_gives_no_broken_gradient(kind):
+    made, (x, t, r) = network("diffusion_transformer", kind), state("diffusion_transformer")
+    made(x, t, r).square().sum().backward()
+    assert all(weight.grad.isfinite().all() for weight in made.parameters() if weight.grad is not None)
+
+
+def test_a_set_comes_out_in_the_order_in_which_it_went_in():
+    x, t, r = state("diffusion_transformer")
+    order = torch.randperm(9, generator=torch.Generator().manual_seed(3))
+    unordered, ordered = (network(name) for name in ("diffusion_transformer of sets", "diffusion_transformer"))
+    torch.testing.assert_close(unordered(x[..., order], t, r), unordered(x, t, r)[..., order])
+    assert not torch.allclose(ordered(x[..., order], t, r), ordered(x, t, r)[..., order], atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["diffusion_transformer of images", "diffusion_transformer"])
+def test_patches_hold_neighbouring_cells_and_are_put_back(name):
+    made, (x, _, _) = network(name), state(name)
+    patches = made._patches(x)
+    torch.testing.assert_close(made._whole(patches), x)
+    if name.endswith("images"):  # the second patch of the first row, channel by channel
+        torch.testing.assert_close(patches[:, 1], x[:, :, :2, 2:4].flatten(1))
 
 
 @pytest.mark.parametrize("name", OPTIONS)
@@ -96,12 +131,14 @@ def test_what_a_network_cannot_take_is_named(name):
     with pytest.raises(ValueError, match="condition must be a mapping with 'class' for this network, given Tensor"):
         network(name, "class")(x, t, r, t)
     with pytest.raises(ValueError, match="classes must be at least 1"):
-        shelves.load("networks", name, **OPTIONS[name], condition="class")
+        shelves.load("networks", name.split()[0], **OPTIONS[name], condition="class")
 
 
 def test_grids_and_widths_that_cannot_be_are_named():
     with pytest.raises(ValueError, match=r"multiples of 8, given \(1, 8, 8, 12\)"):
         shelves.load("networks", "unet", latent_shape=(1, 8, 8, 12))
+    with pytest.raises(ValueError, match="multiples of patch, 4, given"):
+        shelves.load("networks", "diffusion_transformer", latent_shape=(1, 8, 6), patch=4)
     with pytest.raises(ValueError, match="widths must be multiples of 8"):
         shelves.load("networks", "unet", latent_shape=GRID, widths=[8, 12, 16])
     with pytest.raises(ValueError, match="condition must be 'class' or '' for none"):
