@@ -54,11 +54,13 @@ UNET: dict[str, dict[str, str]] = {
     "u-8000": {**U, **LONG},
     "plain-edm-8000": {**PLAIN, **LONG},
 }
+SLOW = {"optimization.steps": "4000"}
 TRANSFORMER: dict[str, dict[str, str]] = {
     "transformer": {},
-    "transformer-unguided": {"guidance": "{{}}"},
-    "transformer-edm": {"guidance": "{{}}", "formulation": "edm", "formulation.sigma_data": "1.0"},
-    "plain-transformer": {"guidance": "{{}}", **PLAIN},
+    "transformer-4000": SLOW,
+    "transformer-4000-guided": {**SLOW, **GUIDED},
+    "transformer-4000-edm": {**SLOW, "formulation": "edm", "formulation.sigma_data": "1.0"},
+    "plain-transformer-4000": {**SLOW, **PLAIN},
 }
 RUNS = {
     **{name: ("image_unet", settings) for name, settings in UNET.items()},

@@ -14,8 +14,12 @@ A recipe writes a CSV for `geomflow prep`, which does the work; `python -m data_
     categories   all classes of the same folders that are large enough, for the embedded `categories`
     rigs         rigged characters and animals, with or without a manifest
     procedural   families of shapes with exact signed distances, made here
+    procedural_rigs  families of characters with skeletons, made here
+    joints       the rigs of a manifest and procedural ones, from which a model of joints is made
     idx_images   MNIST and Fashion-MNIST: images, written as safetensors
-    strokes      the same images beside their outlines, drawn with a few B-splines
+    emoji        an archive of small images with transparency, on a ground
+    image_folder any folder of pictures, cropped and resized
+    strokes      Fashion-MNIST beside its outlines, drawn with a few B-splines
 
 `docs/data_sources.md` tells their terms, layouts and axes, and what was tried on the real data.
 """

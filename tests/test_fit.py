@@ -194,6 +194,7 @@ def test_an_interrupted_run_is_scored_like_another(torus, tmp_path):
     assert (tmp_path / "whole" / SCORES).read_text() == (tmp_path / "parts" / SCORES).read_text()
 
 
+@pytest.mark.slow
 def test_a_cloud_is_fitted_by_its_points(tmp_path, unchecked_shapes):
     rng = np.random.default_rng(0)
     points = rng.normal(size=(3000, 3)).astype(np.float32) * [1, 2, 3]
@@ -263,7 +264,7 @@ def test_a_run_is_not_overwritten_nor_gone_on_with_another_shape(torus, short_ru
         (("sample", "fitted", "--out", "a.xyz"), 2, "a.xyz: wanted one of .ply, .npy"),
         (("sample", "fitted", "--out", "a.npy", "--points", "0"), 2, "points and steps must be whole numbers"),
         (("sample", "fitted", "--out", "a.npy", "--points", "1000000000000000"), 1, "a.npy: wanted room for"),
-        (("generate", "fitted"), 1, "wanted a model that makes whole shapes (geomflow generate), found one of points"),
+        (("generate", "fitted"), 1, "wanted a model that makes whole shapes or images, found one of points"),
     ],
 )
 def test_mistakes_get_one_line(arguments, code, message, short_run, torus, tmp_path, capsys, monkeypatch):

@@ -52,7 +52,7 @@ def folder(tmp_path_factory) -> Path:
 
 def preset(**changes: str) -> RunConfig:
     settings = {"encoder.size": str(SIZE), "network.widths": "[16, 32]", "network.patch": "1", **changes}
-    optimization = Optimization(steps=250, batch_size=32, optimizer="muon", learning_rate=5e-3, warmup=10, ema=0.95)
+    optimization = Optimization(steps=160, batch_size=32, optimizer="muon", learning_rate=5e-3, warmup=10, ema=0.95)
     return replace(override(shelves.load("presets", "image_unet"), settings), optimization=optimization)
 
 

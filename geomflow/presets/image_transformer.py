@@ -1,10 +1,13 @@
-"""Images by a small diffusion transformer: tokens of 4 x 4 pixels; better in few steps than the U-Net, and slower."""
+"""Images by a small diffusion transformer with tokens of 4 x 4 pixels, for an hour of one CPU core."""
 
 from geomflow.config import Item, Optimization, RunConfig
 
 
 def make() -> RunConfig:
-    """Return the run that the embedded `fashion` was made with."""
+    """Return the run; with `--guidance.scale 1.5 --optimization.steps 4000` it is that of the embedded `fashion`.
+
+    Better in few steps than `image_unet`, and two and a half times as slow.
+    """
     return RunConfig(
         task="flow_map",
         dataset=Item("images"),
@@ -13,7 +16,6 @@ def make() -> RunConfig:
         formulation=Item("u_prediction"),
         objective=Item("semigroup"),
         condition="class",
-        guidance={"scale": 1.5},
         times={"log_mean": -0.5},
-        optimization=Optimization(steps=4000, batch_size=128, optimizer="muon", learning_rate=4e-3),
+        optimization=Optimization(steps=2500, batch_size=128, optimizer="muon", learning_rate=4e-3),
     )

@@ -514,5 +514,6 @@ assert all(torch.allclose(one, other, atol=1e-5) for one, other in zip(compiled,
 """
 
 
+@pytest.mark.slow
 def test_compiled_code_agrees_and_shapes_are_checked_without_jaxtyping():
     subprocess.run([sys.executable, "-c", UNHOOKED], check=True, timeout=300)

@@ -393,6 +393,7 @@ torch.testing.assert_close(found[0], found[1])
 """
 
 
+@pytest.mark.slow
 def test_compiled_equals_eager():
     """In a process without jaxtyping's import hook, as for users."""
     root = Path(transport.__file__).parents[2]
