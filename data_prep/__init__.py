@@ -18,7 +18,7 @@ A recipe writes a CSV for `geomflow prep`, which does the work; `python -m data_
     joints       the rigs of a manifest and procedural ones, from which a model of joints is made
     idx_images   MNIST and Fashion-MNIST: images, written as safetensors
     emoji        an archive of small images with transparency, on a ground
-    image_folder any folder of pictures, cropped and resized
+    image_folder  any folder of pictures, cropped and resized
     strokes      Fashion-MNIST beside its outlines, drawn with a few B-splines
 
 `docs/data_sources.md` tells their terms, layouts and axes, and what was tried on the real data.

@@ -31,10 +31,10 @@ def read_archive(path: Path) -> tuple[UInt8[np.ndarray, "n height width 4"], np.
     try:
         with np.load(path, allow_pickle=False) as archive:
             images, splits = archive["images"], archive["split"]
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, zipfile.BadZipFile) as error:
         raise RecordError(f"{path}: wanted a .npz archive with images and split ({error})") from error
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 4 or len(splits) != len(images):
-        found = f"{images.dtype} of shape {images.shape} and {len(splits)} splits"
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 4 or splits.shape != images.shape[:1]:
+        found = f"{images.dtype} of shape {images.shape} and splits of shape {splits.shape}"
         raise RecordError(
             f"{path}: wanted images uint8 of shape (n, height, width, 4) with a split each, found {found}"
         )
@@ -44,7 +44,13 @@ def read_archive(path: Path) -> tuple[UInt8[np.ndarray, "n height width 4"], np.
 def on_ground(
     images: UInt8[np.ndarray, "n height width 4"], ground: int = 255
 ) -> UInt8[np.ndarray, "n height width 3"]:
-    """Return the images laid on a grey ground, 0 to 255."""
+    """Return the images laid on a grey ground.
+
+    Raises:
+        RecordError: The ground is not from 0 to 255.
+    """
+    if not 0 <= ground <= 255:
+        raise RecordError(f"ground must be from 0 to 255, given {ground}")
     alpha = images[..., 3:].astype(float) / 255
     return (alpha * images[..., :3] + (1 - alpha) * ground).round().astype(np.uint8)
 
@@ -64,8 +70,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             chosen = on_ground(images[splits == split], options.ground)
             say(f"{split}: images {chosen.shape}")
             if not options.dry_run:
-                write_image_set(options.out / f"{split}.safetensors", {"images": chosen}, about)
-        say(f"terms: {TERMS}")
+                path = options.out / f"{split}.safetensors"
+                write_image_set(path, {"images": chosen}, about)
+                say(f"wrote {path}")
+        say("dry run: nothing is written" if options.dry_run else f"terms: {TERMS}")
 
 
 if __name__ == "__main__":

@@ -2,11 +2,12 @@
 
     ROOT/[train|test|val/][class/]picture.png|jpg|jpeg|webp|bmp
 
-Pictures are cropped to their middle square and resized. Without folders of splits every tenth picture, by the hash of
-its name, is for testing; without folders of classes there are no labels. The terms are those of the pictures.
+Pictures are turned as their EXIF says, laid on white where they are clear, cropped to their middle square and resized.
+Without folders of splits every tenth picture, by the hash of its name, is for testing; without folders of classes there
+are no labels. The terms are those of the pictures.
 
     python -m data_prep.image_folder celeba_hq --size 256 --out build/celeba
-    geomflow train image_latents --data build/celeba --out build/runs/celeba --encoder.name my_package.autoencoder
+    geomflow train image_latents --data build/celeba --out build/runs/celeba --encoder my_package.autoencoder
 """
 
 import hashlib
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from data_prep._table import add_root, command, errors_explained, say
 from geomflow.errors import RecordError
@@ -51,16 +52,21 @@ def read_picture(file: Path, size: int, channels: int) -> UInt8[np.ndarray, "siz
     """Return a picture's middle square at a size.
 
     Raises:
-        RecordError: It cannot be read.
+        RecordError: It cannot be read, or the size is not positive.
     """
+    if size < 1:
+        raise RecordError(f"size must be at least 1, given {size}")
     try:
         with Image.open(file) as picture:
-            edge = min(picture.size)
-            left, top = ((side - edge) // 2 for side in picture.size)
-            square = picture.convert(MODES[channels]).crop((left, top, left + edge, top + edge))
-    except (OSError, UnidentifiedImageError) as error:
+            clear = ImageOps.exif_transpose(picture).convert("RGBA")
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
         raise RecordError(f"{file}: not a picture ({error})") from error
-    return np.asarray(square.resize((size, size), Image.Resampling.LANCZOS)).reshape(size, size, channels)
+    ground = Image.new("RGBA", clear.size, "white")
+    whole = Image.alpha_composite(ground, clear).convert(MODES[channels])
+    edge = min(whole.size)
+    left, top = ((side - edge) // 2 for side in whole.size)
+    square = whole.crop((left, top, left + edge, top + edge)).resize((size, size), Image.Resampling.LANCZOS)
+    return np.asarray(square).reshape(size, size, channels)
 
 
 def _split(file: Path) -> str:
@@ -83,7 +89,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 continue
             images = np.stack([read_picture(file, options.size, options.channels) for file, _ in pictures])
             labels = {"labels": np.array([classes.index(name) for _, name in pictures], np.int64)} if classes else {}
-            write_image_set(options.out / f"{split}.safetensors", {"images": images, **labels}, {"classes": classes})
+            path = options.out / f"{split}.safetensors"
+            write_image_set(path, {"images": images, **labels}, {"classes": classes})
+            say(f"wrote {path}")
+        if options.dry_run:
+            say("dry run: nothing is written")
 
 
 if __name__ == "__main__":

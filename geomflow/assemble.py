@@ -16,7 +16,7 @@ from geomflow.encoders._loss import ReconstructionLoss
 from geomflow.errors import ConfigError
 from geomflow.files import sha256_of
 from geomflow.flow import ErrorWeight, Guidance, LossModule, Objective, TimePairs
-from geomflow.image_sets import holds_images, load_image_set
+from geomflow.image_sets import holds_images, image_classes
 from geomflow.interfaces import Batch, ShapeDataset
 from geomflow.metrics.judge_points import PointJudge
 from geomflow.model import LatentModel, LatentScale, PointModel, build
@@ -96,7 +96,7 @@ def _flow_map_training(config: RunConfig, data: str | Path, device: str) -> Trai
     model = LatentModel(config)
     if config.pretrained_encoder:
         checkpoint.fill(model.autoencoder, _encoder_weights(config), config.pretrained_encoder)
-    model.autoencoder.requires_grad_(False)
+    model.autoencoder.to(device).requires_grad_(False)
     told = {"condition": config.condition, "classes": config.classes} if config.condition else {}
     dataset = _dataset(config, folder=str(data), autoencoder=model.autoencoder, scale=model.scale, **told)
     loss = _flow_map_loss(config, model, device).to(device)
@@ -196,7 +196,7 @@ def _with_classes(config: RunConfig, data: str | Path) -> RunConfig:
     if config.condition != "class":
         return config
     split = config.dataset.options.get("split", "train")
-    names = load_image_set(data, split).classes if holds_images(data) else sorted(set(class_names(data, split)))
+    names = image_classes(data, split) if holds_images(data) else sorted(set(class_names(data, split)))
     if not any(names):
         raise ConfigError(f"{data}: condition 'class' wants classes, and these data have none")
     return replace(config, classes=list(names))

@@ -12,6 +12,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import tyro
 
@@ -67,6 +68,8 @@ SETTINGS = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and return its exit code."""
     logging.basicConfig(level=logging.WARNING, format="geomflow: %(message)s")
+    if str(Path.cwd()) not in sys.path:  # so that items outside the package are found by their dotted path
+        sys.path.append(str(Path.cwd()))
     arguments, settings = _split_settings(list(sys.argv[1:] if arguments is None else arguments))
     try:
         _parse_and_run(arguments, settings)

@@ -49,27 +49,31 @@ def load_image_set(folder: str | Path, split: str) -> ImageSet:
     Raises:
         RecordError: The folder has no such split, the file is damaged or holds something else, or a label has no class.
     """
-    path = Path(folder) / f"{split}{SUFFIX}"
-    if not path.is_file():
-        there = ", ".join(sorted(file.stem for file in Path(folder).glob(f"*{SUFFIX}"))) or "none"
-        raise RecordError(f"{folder}: wanted images of split {split!r} in {path.name}, found splits: {there}")
-    try:
-        with safe_open(path, "np") as file:
-            about = json.loads((file.metadata() or {})[KEY])
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
-        raise RecordError(f"{path}: not a file of images ({error})") from error
+    path, about = _opened(folder, split)
+    arrays = safetensors.numpy.load_file(path)
     images, labels = _images(path, arrays), arrays.pop("labels", None)
-    classes = tuple(about.get("classes", ())) or _numbered(labels)
     for name, rows in {**arrays, **({} if labels is None else {"labels": labels})}.items():
-        if len(rows) != len(images):
-            raise RecordError(f"{path}: wanted {len(images)} rows of {name}, one for each image, found {len(rows)}")
+        if rows.ndim < 1 or len(rows) != len(images):
+            found = rows.shape or "one number"
+            raise RecordError(f"{path}: wanted {len(images)} rows of {name}, one for each image, found {found}")
+    classes = _classes(path, about, labels)
     if labels is not None and (labels.min() < 0 or labels.max() >= len(classes)):
         found = f"labels from {labels.min()} to {labels.max()}"
         raise RecordError(
             f"{path}: wanted labels from 0 to {len(classes) - 1} for {len(classes)} classes, found {found}"
         )
     return ImageSet(images, labels, classes, arrays)
+
+
+def image_classes(folder: str | Path, split: str) -> tuple[str, ...]:
+    """Return the names of the classes of a split, their numbers if they have no names, without reading its images.
+
+    Raises:
+        RecordError: As `load_image_set`, as far as that is seen without the images.
+    """
+    path, about = _opened(folder, split)
+    with safe_open(path, "np") as file:
+        return _classes(path, about, file.get_tensor("labels") if "labels" in file.keys() else None)  # noqa: SIM118
 
 
 def write_image_set(path: Path, arrays: dict[str, np.ndarray], about: dict[str, Any]) -> None:
@@ -86,9 +90,33 @@ def write_image_set(path: Path, arrays: dict[str, np.ndarray], about: dict[str, 
     write_atomically(path, safetensors.numpy.save(arrays, {KEY: json.dumps(about, sort_keys=True)}))
 
 
-def _numbered(labels: np.ndarray | None) -> tuple[str, ...]:
-    """Names of classes that have none."""
-    return () if labels is None or not len(labels) else tuple(str(number) for number in range(int(labels.max()) + 1))
+def _opened(folder: str | Path, split: str) -> tuple[Path, dict[str, Any]]:
+    """The file of a split and its header."""
+    path = Path(folder) / f"{split}{SUFFIX}"
+    if not path.is_file():
+        there = ", ".join(sorted(file.stem for file in Path(folder).glob(f"*{SUFFIX}"))) or "none"
+        raise RecordError(f"{folder}: wanted images of split {split!r} in {path.name}, found splits: {there}")
+    try:
+        with safe_open(path, "np") as file:
+            about = json.loads((file.metadata() or {})[KEY])
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise RecordError(f"{path}: not a file of images ({error})") from error
+    if not isinstance(about, dict):
+        raise RecordError(f"{path}: wanted a header that is a JSON object, found {type(about).__name__}")
+    return path, about
+
+
+def _classes(path: Path, about: dict[str, Any], labels: np.ndarray | None) -> tuple[str, ...]:
+    """Names of the classes, their numbers if they have none."""
+    names = about.get("classes", ())
+    named = isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)
+    if not named or len(set(names)) < len(names):
+        raise RecordError(f"{path}: wanted classes as a list of different names, found {names!r}")
+    if labels is None:
+        return tuple(names)
+    if labels.ndim != 1 or labels.dtype.kind not in "iu" or not len(labels):
+        raise RecordError(f"{path}: wanted whole numbers (n,) as labels, found {labels.dtype} of shape {labels.shape}")
+    return tuple(names) or tuple(str(number) for number in range(int(labels.max()) + 1))
 
 
 def _images(path: Path, arrays: dict[str, np.ndarray]) -> np.ndarray:

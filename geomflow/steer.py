@@ -4,6 +4,7 @@ The plug-and-play loop (arXiv 2605.03623, section on inverse problems): from a s
 data; where data are known they take the place of what it saw; fresh noise brings the result to the next time.
 """
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -23,7 +24,7 @@ def inpaint(
     noise: Float[Tensor, " batch *shape"],
     steps: int = 16,
     condition: Any = None,
-    generator: torch.Generator | None = None,
+    generators: Sequence[torch.Generator] | None = None,
 ) -> Float[Tensor, " batch *shape"]:
     """Return data that equal given ones where these are known, and are the map's own elsewhere.
 
@@ -34,7 +35,7 @@ def inpaint(
         noise: Where the loop starts.
         steps: Rounds, one network call each, over the map's grid of jumps.
         condition: Passed to the network.
-        generator: Source of the fresh noise.
+        generators: Sources of the fresh noise, one for each row; torch's own if None.
 
     Raises:
         ValueError: `steps` under 1.
@@ -46,5 +47,12 @@ def inpaint(
         if r == grid[-1]:
             return seen
         time = torch.tensor(r, dtype=x.dtype, device=x.device)
-        x = path.signal(time) * seen + path.sigma(time) * normal(x.shape, generator, x.dtype, x.device)
+        x = path.signal(time) * seen + path.sigma(time) * _fresh(x, generators)
     return x
+
+
+def _fresh(x: Tensor, generators: Sequence[torch.Generator] | None) -> Tensor:
+    """Normal noise like x, every row from a source of its own."""
+    if generators is None:
+        return torch.randn_like(x)
+    return torch.stack([normal(x.shape[1:], generator, x.dtype, x.device) for generator in generators])

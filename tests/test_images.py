@@ -10,7 +10,7 @@ import torch
 
 from geomflow import shelves
 from geomflow.cli import main
-from geomflow.config import Item, Optimization, RunConfig, override
+from geomflow.config import Optimization, RunConfig, override
 from geomflow.errors import ConfigError, RecordError
 from geomflow.flow import FlowMap
 from geomflow.generation import ABOUT, PREVIEW
@@ -120,6 +120,10 @@ def test_known_pixels_are_kept_and_the_others_continue_them(pipeline, unchecked_
     np.testing.assert_array_equal(found.images[:, :, :3, 0], rows[:, :, :3])
     hidden = found.images[:, :, 3:, 0].astype(float).mean(2)
     assert (hidden.argmax(1) == rows[:, :, 0].argmax(1)).mean() > 0.35  # chance is one in eight
+    alone = pipeline.inpaint(rows[7:8, ..., None], known[15:16], steps=16, seed=7, condition="lying")
+    np.testing.assert_allclose(alone.images[0].astype(int), found.images[7], atol=1)
+    with pytest.raises(ValueError, match="images must be uint8 and known bool, given float64 and bool"):
+        pipeline.inpaint(rows[..., None] / 255, known[1::2])
     with pytest.raises(ValueError, match=r"shapes \(64, 8, 8, 1\) and \(64, 8, 8\), given"):
         pipeline.inpaint(rows[..., None], known[1::2, :4])
 
@@ -142,10 +146,19 @@ def test_with_an_exact_map_what_is_filled_in_has_the_law_of_the_data(name):
     known = torch.tensor([True, False])
     data = torch.full((count, 2), 3.0, dtype=torch.float64)
     made = Exact(torch.nn.Identity(), formulation)
-    found = inpaint(made, data, known.expand(count, 2), noise, 6, generator=torch.Generator().manual_seed(1))
+    torch.manual_seed(1)
+    found = inpaint(made, data, known.expand(count, 2), noise, 6)
     assert (found[:, 0] == 3).all()
     assert found[:, 1].mean().item() == pytest.approx(mean, abs=0.02)
     assert found[:, 1].std().item() == pytest.approx(std, abs=0.02)
+
+
+def test_as_many_steps_as_make_no_difference(pipeline):
+    few, many = (pipeline(1, "auto", condition="lying", tolerance=tolerance).steps for tolerance in (2.0, 0.02))
+    assert few == 1 < many
+    noise = [pipeline(16, steps, condition="lying").latents for steps in (many, 2 * many)]
+    spread = pipeline.model.scale.std.mean()
+    assert ((noise[0] - noise[1]).square().mean().sqrt() / spread).item() == pytest.approx(0.02, abs=0.02)
 
 
 def test_files_are_the_images_and_an_earlier_generation_goes(pipeline, tmp_path):
@@ -171,10 +184,16 @@ def test_the_command_writes_images_and_refuses_what_is_for_meshes(run, tmp_path,
     assert not (tmp_path / "b").exists()
 
 
-def test_a_flow_map_works_on_the_latents_of_any_autoencoder(folder, tmp_path):
-    config = replace(preset(), encoder=Item("tests.haar"), optimization=replace(preset().optimization, steps=200))
+def test_a_flow_map_works_on_the_latents_of_any_autoencoder(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parent.parent))
+    run = tmp_path / "run"
+    settings = {"encoder": "tests.haar", "network.widths": "[16, 32]", "network.patch": "1", "optimization.ema": "0.95"}
+    settings |= {"optimization.steps": "200", "optimization.batch_size": "32", "optimization.warmup": "10"}
+    options = [part for key, value in settings.items() for part in (f"--{key}", value)]
     with without_shape_checks():
-        pipeline = Pipeline.from_pretrained(train(config, folder, tmp_path / "run", progress=False))
+        assert main(["train", "image_unet", "--data", str(folder), "--out", str(run), *options]) == 0
+    assert f'generate {run} --class "standing"' in capsys.readouterr().out
+    pipeline = Pipeline.from_pretrained(run)
     scores = [lying(pipeline(32, 4, condition=name).images).mean() for name in NAMES]
     assert scores[1] - scores[0] > 0.25
     assert pipeline(2, condition="lying").latents.shape == (2, 4, 4, 4)
@@ -211,8 +230,15 @@ def test_an_autoencoder_with_weights_encodes_once_and_both_reflections(folder):
         (
             {"images": np.zeros((2, 8, 8), np.uint8), "labels": np.zeros(3, np.uint8)},
             NAMES,
-            "wanted 2 rows of labels, one for each image, found 3",
+            "wanted 2 rows of labels, one for each image, found",
         ),
+        (
+            {"images": np.zeros((2, 8, 8), np.uint8), "labels": np.zeros(2, np.float32)},
+            NAMES,
+            r"wanted whole numbers \(n,\) as labels, found float32",
+        ),
+        ({"images": np.zeros((2, 8, 8), np.uint8)}, ["same", "same"], "wanted classes as a list of different names"),
+        ({"images": np.zeros((2, 8, 8), np.uint8), "more": np.array(3.0)}, [], "wanted 2 rows of more, .* one number"),
     ],
 )
 def test_a_broken_set_is_named(tmp_path, arrays, classes, message):

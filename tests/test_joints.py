@@ -93,12 +93,20 @@ def test_joints_move_with_their_surface(folder):
     assert (outward > 0).all()  # normals are mirrored and stretched as normals are
 
 
-def test_turning_keeps_distances_from_the_axis(folder):
-    data, scale = dataset(folder, turn=180.0, stretch=0.0, mirror=False)
-    batch = data.batch(torch.zeros(40, dtype=torch.long), torch.Generator().manual_seed(2))
-    points = scale.restore(batch["data"])
-    poles = batch["surface"][:, :, 1].amax(1) > 0.9
-    assert points[poles][:, [0, 2]].abs().max() < 0.05  # the pole's joints lie on the axis
+def test_joints_and_normals_move_as_the_surface_does(folder):
+    """Joints that are surface points stay those points; normals stay orthogonal to what the tangents become."""
+    data, _ = dataset(folder, turn=180.0, stretch=0.5, mirror=True)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(8):
+        normals = torch.nn.functional.normalize(torch.randn(POINTS, 3, generator=generator), dim=1)
+        points = 0.4 * normals + torch.tensor([0.3, -0.2, 0.1])  # a ball that is not in the middle
+        joints, surface = data._moved(points[:9], torch.cat([points, normals], dim=1), generator)
+        torch.testing.assert_close(joints, surface[:9, :3])
+        homogeneous = torch.cat([points, torch.ones(POINTS, 1)], dim=1)
+        matrix = torch.linalg.lstsq(homogeneous, surface[:, :3]).solution[:3]
+        wanted = torch.nn.functional.normalize(normals @ torch.linalg.inv(matrix).T, dim=1)
+        torch.testing.assert_close(surface[:, 3:], wanted, atol=1e-3, rtol=0)
+        assert (matrix - matrix.diag().diag()).abs().max() > 0.05  # it was turned
 
 
 def predicting(joints: list, tokens: int = TOKENS) -> JointPipeline:
@@ -133,8 +141,15 @@ def test_meshes_without_a_volume_and_of_several_bodies_are_refused():
     with pytest.raises(MeshDegenerate, match="volume"):
         pipeline(sheet)
     two = Union(Moved(Sphere(0.3), (-0.6, 0.0, 0.0)), Moved(Sphere(0.3), (0.6, 0.0, 0.0))).mesh()
-    with pytest.raises(MeshDegenerate, match=r"wanted one character, found several bodies apart \(\d+ %, \d+ %"):
+    with pytest.raises(MeshDegenerate, match=r"bodies apart from the largest, (49|50) % of the"):
         pipeline(two)
+    for seed in range(3):
+        many = Union(Moved(Sphere(0.1), (-0.9, 0.0, 0.0)), Sphere(0.1))
+        for place in ((0.9, 0.0, 0.0), (0.0, 0.9, 0.0), (0.0, -0.9, 0.0)):
+            many = Union(many, Moved(Sphere(0.1), place))
+        with pytest.raises(MeshDegenerate, match="bodies apart"):
+            pipeline(many.mesh(), seed=seed)
+        assert len(pipeline(Box().mesh(), seed=seed).joints) == 2  # one fat body, however its points fall
     hat = Union(Box((0.2, 0.8, 0.2)), Moved(Sphere(0.1), (0.0, 0.95, 0.0))).mesh()
     assert len(pipeline(hat).joints) == 2  # near parts are one character
 
@@ -154,6 +169,10 @@ def test_the_command_writes_json_and_a_picture(tmp_path, capsys):
     assert picture.stat().st_size > 1000
     assert main(["joints", str(run), str(tmp_path / "pole.ply"), "--out", str(tmp_path / "a.txt")]) == 2
     assert "--out must be a .json file" in capsys.readouterr().err
+    assert main(["joints", str(run), str(tmp_path / "pole.ply"), "--out", str(out), "--picture", "a.jpg"]) == 2
+    assert "--picture must be a .png file" in capsys.readouterr().err
+    assert main(["joints", str(run), str(tmp_path / "pole.ply"), "--out", str(out), "--steps", "0"]) == 2
+    assert "steps and draws must be at least 1, given 0 and 2" in capsys.readouterr().err
     sheet = trimesh.Trimesh([[0, 0, 0], [1, 0, 0], [1, 1, 0]], [[0, 1, 2]], process=False)
     sheet.export(tmp_path / "sheet.ply")
     assert main(["joints", str(run), str(tmp_path / "sheet.ply"), "--out", str(out)]) == 1

@@ -22,7 +22,7 @@ def joints(
     """Predict the skeletal joints of a character's surface, in the mesh's own frame.
 
     Args:
-        model: Embedded name or checkpoint folder of a model of joints.
+        model: Checkpoint folder of a model of joints (preset `joints`), or the name of an embedded one.
         mesh: Mesh file of one character, +y up.
         out: .json file to write: joints, the parent of each (-1 for the root), how far its points are spread.
         steps: Jumps from noise to joints; any number works with any model.
@@ -38,6 +38,8 @@ def joints(
 
     if out.suffix.lower() != ".json":
         raise ConfigError(f"--out must be a .json file, given {out}")
+    if picture and picture.suffix.lower() != ".png":
+        raise ConfigError(f"--picture must be a .png file, given {picture}")
     surface = read_surface(mesh)
     try:
         found = JointPipeline.from_pretrained(model, device)(surface, steps, seed)

@@ -1,5 +1,6 @@
 """Verbs for whole shapes: generate them (and images), encode and decode a mesh, extract a surface."""
 
+import inspect
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -9,17 +10,6 @@ from geomflow.commands._common import Device, say
 from geomflow.errors import CheckpointError, ConditionError, ConfigError, EmptySurface
 
 MeshFormat = Literal["ply", "obj", "glb", "stl"]
-
-MESH_OPTIONS = {
-    "format": "ply",
-    "resolution": 128,
-    "refine": 0,
-    "floaters": "specks",
-    "repair": "none",
-    "up": "y",
-    "size": None,
-}
-"""What `generate` is told of meshes unless it is told otherwise; images have none of it."""
 
 
 def generate(
@@ -88,8 +78,9 @@ def _generate_images(
 ) -> None:
     from geomflow.image_generation import save_images
 
+    usual = inspect.signature(generate).parameters
     for name, value in asked.items():
-        if value != MESH_OPTIONS[name]:
+        if value != usual[name].default:
             raise ConfigError(f"--{name} is for models of shapes, and {model} makes images")
     result = pipeline(count, steps, seed, condition)
     save_images(result, out, model)

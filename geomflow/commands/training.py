@@ -8,13 +8,18 @@ import tyro
 from geomflow.commands._common import Device, say
 
 USES = {
-    "autoencoder": "reconstruct {} MESH --out back.ply",
-    "flow_map": "generate {} --out out/mine",
-    "points": "sample {} --out points.ply",
+    "autoencoder": "reconstruct {run} MESH --out back.ply",
+    "flow_map": "generate {run} --out out/mine",
+    "points": "sample {run} --out points.ply",
 }
 """What to do with a run of a task."""
 
-COMPLETES = "complete {} POINTS --out whole.ply"
+TOLD = {
+    "class": 'generate {run} --class "{name}" --out out/mine',
+    "points": "complete {run} POINTS --out whole.ply",
+    "surface": "joints {run} MESH --out joints.json",
+}
+"""The same for a run that is told something."""
 
 
 def train(
@@ -32,19 +37,22 @@ def train(
 
     Args:
         preset: Name of a preset (see `geomflow list presets`) or a .toml file.
-        data: Dataset folder made by `geomflow prep`; for the preset geometry_distribution a file with one shape.
+        data: Dataset folder made by `geomflow prep`, or an image set; for geometry_distribution a file with one shape.
         out: Run folder.
         minutes: Stop after this time; the run can be resumed.
         resume: Go on from the state in the run folder.
         device: Where to compute.
         settings: What was given as --section.key value.
     """
+    from geomflow import checkpoint, shelves
     from geomflow import config as configs
-    from geomflow import shelves
     from geomflow.train import train as run
 
     base = configs.read_toml(preset) if preset.endswith(".toml") else shelves.load("presets", preset)
     config = configs.override(base, settings or {})
-    run(config, data, out, minutes, resume, device)
-    use = COMPLETES if config.condition == "points" else USES[config.task]
-    say(f"wrote {out}; try: geomflow {use.format(out)}")
+    made = checkpoint.load(run(config, data, out, minutes, resume, device)).config
+    if made.condition == "image":
+        say(f"wrote {out}; try in Python: geomflow.Pipeline.from_pretrained({str(out)!r})(image)")
+        return
+    use = TOLD.get(made.condition, USES[made.task])
+    say(f"wrote {out}; try: geomflow {use.format(run=out, name=next(iter(made.classes), ''))}")

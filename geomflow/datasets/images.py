@@ -8,11 +8,12 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
+from geomflow.datasets._encode import is_trained, posterior_of
 from geomflow.errors import ConfigError, RecordError
 from geomflow.image_sets import ImageSet, load_image_set
 
-ENCODED_AT_ONCE = 256
-"""Images per call of an autoencoder."""
+PIXELS_AT_ONCE = 1 << 18
+"""Pixels per call of an autoencoder."""
 
 MEASURED = 10_000
 """Images by which mean and spread of the latents are measured, spread over the set."""
@@ -37,14 +38,13 @@ class Images:
         mirror: bool,
         condition: dict[str, Tensor],
     ) -> None:
-        self.images, self.autoencoder, self.scale = images, autoencoder, scale
-        self.mirror, self.condition = mirror, condition
-        trained = any(True for _ in autoencoder.parameters())
-        self.encoded = self._posteriors(images, mirror) if trained else None
+        self.images, self.mirror, self.condition = images, mirror, condition
+        self.encoded = _posteriors(images, autoencoder, mirror) if is_trained(autoencoder) else None
         some = images[:: max(1, len(images) // MEASURED)]
-        mean, log_variance = (part.flatten(0, 1) for part in self.encoded or self._posteriors(some, mirror=False))
-        scale.fit(mean, log_variance.exp())
-        self.autoencoder, self.scale = copy.deepcopy((autoencoder, scale))  # here, wherever the model goes
+        measured = self.encoded or _posteriors(some, autoencoder, mirror=False)
+        scale.fit(measured[0].flatten(0, 1), measured[1].flatten(0, 1).exp())
+        self.scale = copy.deepcopy(scale)  # here, wherever the model goes
+        self.encode = autoencoder.encode
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -56,20 +56,12 @@ class Images:
         if self.encoded is None:
             images = self.images[indices]
             chosen = torch.where(mirrored[:, None, None, None], images.flip(-1), images)
-            mean, log_variance = self.autoencoder.encode(_scaled(chosen))
+            mean, log_variance = self.encode(_scaled(chosen))
         else:
             mean, log_variance = (part[indices, mirrored.long()] for part in self.encoded)
         noise = torch.randn(mean.shape, generator=generator)
         data = self.scale.standardize(mean + (0.5 * log_variance).exp() * noise)
         return {"data": data, **{name: rows[indices] for name, rows in self.condition.items()}}
-
-    @torch.no_grad()
-    def _posteriors(self, images: Tensor, mirror: bool) -> tuple[Tensor, Tensor]:
-        """Means and log-variances of latents (n, 1 or 2 with reflections, *latent)."""
-        views = [images, images.flip(-1)][: 1 + mirror]
-        parts = [[self.autoencoder.encode(_scaled(p)) for p in view.split(ENCODED_AT_ONCE)] for view in views]
-        means, variances = (torch.stack([torch.cat([p[i] for p in view]) for view in parts], dim=1) for i in range(2))
-        return means, variances
 
 
 def make(
@@ -124,3 +116,12 @@ def _told(folder: str, found: ImageSet, condition: str, classes: list[str]) -> d
 def _scaled(images: UInt8[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
     """Values from -1 to 1."""
     return images.float() / 127.5 - 1
+
+
+def _posteriors(images: Tensor, autoencoder: Any, mirror: bool) -> tuple[Tensor, Tensor]:
+    """Means and log-variances of latents (n, 1 or 2 with reflections, *latent)."""
+    at_once = max(1, PIXELS_AT_ONCE // (images.shape[-2] * images.shape[-1]))
+    views = [images, images.flip(-1)][: 1 + mirror]
+    parts = [[posterior_of(autoencoder, _scaled(part)) for part in view.split(at_once)] for view in views]
+    means, variances = (torch.stack([torch.cat([one[i] for one in view]) for view in parts], dim=1) for i in range(2))
+    return means, variances

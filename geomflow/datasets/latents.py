@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from geomflow.datasets._encode import posterior_of
 from geomflow.datasets._records import REFLECTION, load_surface, load_with_grid
 from geomflow.errors import ConfigError
 from geomflow.geometry.frame import sparse_similarity
@@ -83,18 +84,11 @@ def make(
             views, row = _framed(views, points)
         elif condition == "class":
             row = torch.full((len(views),), list(classes).index(name))
-        parts.append((*_encode(views, autoencoder), row))
+        parts.append((*posterior_of(autoencoder, views), row))
     mean, log_variance, rows = (torch.cat(part) for part in zip(*parts, strict=True))
     told = {condition: rows} if condition else {}
     scale.fit(mean, log_variance.exp())  # pyright: ignore[reportCallIssue]
     return Latents(scale.standardize(mean), (0.5 * log_variance).exp() / scale.std, told)  # pyright: ignore
-
-
-@torch.no_grad()
-def _encode(views: Tensor, autoencoder: Any) -> tuple[Tensor, Tensor]:
-    """Posterior means and log-variances of views of shapes."""
-    posterior = autoencoder.encode(views)
-    return posterior.mean, posterior.log_variance
 
 
 def _views(file: Path, autoencoder: Any, mirror: bool, variants: int) -> Tensor:

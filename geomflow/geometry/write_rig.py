@@ -9,6 +9,9 @@ import trimesh
 from geomflow.files import write_atomically
 from geomflow.geometry.rig import Rig
 
+MOST_JOINTS = np.iinfo(np.int16).max
+"""Joints that the layout can number."""
+
 
 def write_rig(mesh: trimesh.Trimesh, rig: Rig, path: str | Path) -> None:
     """Write a surface and what moves it as an .npz file; positions are rounded to float32, weights to float16.
@@ -19,7 +22,8 @@ def write_rig(mesh: trimesh.Trimesh, rig: Rig, path: str | Path) -> None:
         path: File to write.
 
     Raises:
-        ValueError: The suffix is not .npz, or the rig is of another number of vertices.
+        ValueError: The suffix is not .npz, or the rig is of another number of vertices, not finite, or of more joints
+            than 16 bits can tell apart.
         OSError: The file cannot be written.
     """
     path = Path(path)
@@ -27,6 +31,8 @@ def write_rig(mesh: trimesh.Trimesh, rig: Rig, path: str | Path) -> None:
         raise ValueError(f"path must end with .npz, not {path.suffix or 'no suffix'!r}")
     if len(rig.skin_joints) != len(mesh.vertices):
         raise ValueError(f"rig must move the mesh's {len(mesh.vertices)} vertices, given {len(rig.skin_joints)}")
+    if len(rig.joints) > MOST_JOINTS or not (np.isfinite(rig.joints).all() and np.isfinite(mesh.vertices).all()):
+        raise ValueError(f"rig must be finite and of at most {MOST_JOINTS} joints, given {len(rig.joints)}")
     buffer = io.BytesIO()
     np.savez_compressed(
         buffer,

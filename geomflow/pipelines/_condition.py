@@ -57,7 +57,8 @@ def told(condition: Condition, config: RunConfig) -> Told:
     kind = "" if condition is None else "class" if isinstance(condition, str) else "points"
     if config.condition != kind:
         why = "" if config.condition else ", as this model has no conditions"
-        raise ValueError(f"condition must be {KINDS[config.condition]}{why}, given {KINDS[kind]}")
+        known = f" ({', '.join(config.classes)})" if config.classes else ""
+        raise ValueError(f"condition must be {KINDS[config.condition]}{known}{why}, given {KINDS[kind]}")
     if isinstance(condition, str):
         return Told({"class": torch.tensor([_number(condition, config.classes)])}, name=condition)
     points = _distinct(condition, config.dataset.options.get("points", POINTS))

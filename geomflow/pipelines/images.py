@@ -8,11 +8,12 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from geomflow.checkpoint import Checkpoint
+from geomflow.flow.random import generator_of
 from geomflow.image_generation import ImageGeneration
 from geomflow.model import LatentModel
 from geomflow.pipeline import Clock, Pipeline
 from geomflow.pipelines._condition import told
-from geomflow.pipelines._latents import draw, enough_steps, flow_map_of, noise_of
+from geomflow.pipelines._latents import NETWORK_BATCH, draw, enough_steps, flow_map_of, noise_of
 from geomflow.steer import inpaint
 
 
@@ -33,7 +34,7 @@ class ImagePipeline(Pipeline):
         steps: int | Literal["auto"] = 4,
         seed: int = 0,
         condition: str | None = None,
-        tolerance: float = 0.1,
+        tolerance: float = 0.04,
         ode: bool = False,
     ) -> ImageGeneration:
         """Generate images.
@@ -82,22 +83,28 @@ class ImagePipeline(Pipeline):
             condition: Name of a class, see `__call__`.
 
         Raises:
-            ValueError: Images or masks of another shape, or a model whose latents are no pixels.
+            ValueError: Images or masks of another shape or type, or a model whose latents are no pixels.
         """
         shape = self.model.autoencoder.latent_shape
         if shape != getattr(self.model.autoencoder, "image_shape", None):
             raise ValueError("inpaint wants a model of pixels, this one has latents of an autoencoder")
         wanted = (len(images), *shape[1:])
-        if images.shape != (*wanted, shape[0]) or known.shape != wanted:
+        if not len(images) or images.shape != (*wanted, shape[0]) or known.shape != wanted:
             given = f"{images.shape} and {known.shape}"
             raise ValueError(f"images and known must have shapes {(*wanted, shape[0])} and {wanted}, given {given}")
+        if images.dtype != np.uint8 or known.dtype != bool:
+            raise ValueError(f"images must be uint8 and known bool, given {images.dtype} and {known.dtype}")
         asked, clock = told(condition, self.saved.config), Clock()
         with clock.stage("network"):
             pixels = torch.from_numpy(images).movedim(-1, 1).to(self.device).float() / 127.5 - 1
             data, mask = self.model.scale.standardize(pixels), torch.from_numpy(known)[:, None].to(self.device)
-            noise, generator = noise_of(self.model, len(images), seed), torch.Generator().manual_seed(seed)
-            rows = asked.rows(len(images), noise.device)
-            filled = inpaint(flow_map_of(self.model), data, mask, noise, steps, rows, generator)
+            noise, parts = noise_of(self.model, len(images), seed), []
+            for rows in torch.arange(len(images)).split(NETWORK_BATCH):
+                fresh = [generator_of(seed + int(row), 1) for row in rows]
+                condition_rows = asked.rows(len(rows), noise.device)
+                part = (data[rows], mask[rows], noise[rows], steps, condition_rows, fresh)
+                parts.append(inpaint(flow_map_of(self.model), *part))
+            filled = torch.cat(parts)
         latents = self.model.scale.restore(filled)
         seeds = list(range(seed, seed + len(images)))
         return ImageGeneration(self.decode(latents), seeds, steps, steps, clock.seconds, latents.cpu(), asked.name)

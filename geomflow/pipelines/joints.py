@@ -27,8 +27,9 @@ RADIUS = 0.08
 DEPTH, FEWEST_INSIDE = 0.005, 0.5
 """How far below its surface a mesh must have an inside, and at which share of it."""
 
-GAP, SECOND = 0.15, 0.2
-"""Parts of a surface that are farther apart than this are several bodies, if the second has this share of it."""
+GAP, APART, SEEN = 0.15, 0.2, 4096
+"""Parts of a surface that are farther apart than this are bodies of their own, which may have this share of it in all,
+as far as so many of its points tell."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,8 @@ class JointPipeline(Pipeline):
             MeshDegenerate: The mesh has no extent or no volume, or is of several bodies.
             ValueError: `steps` or `draws` under 1.
         """
+        if min(steps, draws) < 1:
+            raise ValueError(f"steps and draws must be at least 1, given {steps} and {draws}")
         clock = Clock()
         with clock.stage("surface"):
             unit, frame = normalize(condition)
@@ -128,15 +131,16 @@ def _surface(field: SignedDistanceField, count: int, seed: int) -> Float[np.ndar
     inside = float((field(points - DEPTH * normals).distance < 0).mean())
     if inside < FEWEST_INSIDE:
         raise MeshDegenerate(f"wanted a mesh with a volume, found an inside below {100 * inside:.0f} % of its surface")
-    bodies = _bodies(points)
-    if len(bodies) > 1 and bodies[1] >= SECOND:
-        shares = ", ".join(f"{100 * share:.0f} %" for share in bodies if share >= SECOND)
-        raise MeshDegenerate(f"wanted one character, found several bodies apart ({shares} of the surface)")
+    apart = 1 - _largest_body(sample_surface(field.boundary(), SEEN, seed).points)
+    if apart >= APART:
+        raise MeshDegenerate(
+            f"wanted one character, found bodies apart from the largest, {100 * apart:.0f} % of the surface"
+        )
     return np.concatenate([points, normals], axis=1).astype(np.float32)
 
 
-def _bodies(points: Float[np.ndarray, "n 3"]) -> list[float]:
-    """Shares of the points in parts that are farther apart than `GAP`, the largest first."""
+def _largest_body(points: Float[np.ndarray, "n 3"]) -> float:
+    """Share of the points in the largest of the parts that are farther apart than `GAP`."""
     links = KDTree(points).sparse_distance_matrix(KDTree(points), GAP, output_type="coo_matrix")
     group = connected_components(links, directed=False)[1]
-    return sorted((np.bincount(group) / len(points)).tolist(), reverse=True)
+    return float(np.bincount(group).max() / len(points))

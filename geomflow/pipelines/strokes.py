@@ -68,7 +68,7 @@ class StrokePipeline(Pipeline):
         Raises:
             ValueError: An image of another size or type, or `count` or `steps` under 1.
         """
-        size = self.model.autoencoder.size
+        size, condition = self.model.autoencoder.size, np.asarray(condition)
         if condition.dtype != np.uint8 or condition.shape != (size, size):
             given = f"{condition.dtype} of shape {condition.shape}"
             raise ValueError(f"condition must be a grey image, uint8 of shape ({size}, {size}), given {given}")

@@ -4,10 +4,9 @@ from geomflow.config import Item, Optimization, RunConfig
 
 
 def make() -> RunConfig:
-    """Return the run; it wants `--encoder.name MODULE`, an autoencoder of images (docs/images.md).
+    """Return the run; it wants `--encoder PACKAGE.MODULE`, an autoencoder of images (docs/images.md).
 
-    `--condition "" --guidance {}` for pictures without classes. CIFAR-10 needs no autoencoder: `--encoder.name pixels
-    --encoder.size 32 --encoder.channels 3`.
+    `--condition "" --guidance {}` for pictures without classes. CIFAR-10 needs no autoencoder: `--encoder.size 32`.
     """
     return RunConfig(
         task="flow_map",

@@ -4,7 +4,7 @@ from geomflow.config import Item, Optimization, RunConfig
 
 
 def make() -> RunConfig:
-    """Return the run that the embedded `joints` was made with; its data are those of `data_prep.joints`."""
+    """Return the run of a model of joints; its data are those of `data_prep.joints` (docs/joints.md)."""
     return RunConfig(
         task="flow_map",
         dataset=Item("joints"),

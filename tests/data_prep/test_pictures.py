@@ -23,6 +23,11 @@ def test_transparent_pixels_show_the_ground_and_half_ones_half_of_it(tmp_path, c
     np.savez(tmp_path / "grey.npz", images=images[..., 0], split=np.array(["train"] * 3))
     with pytest.raises(RecordError, match=r"grey.npz: wanted images uint8 .* found uint8 of shape \(3, 2, 2\)"):
         emoji.read_archive(tmp_path / "grey.npz")
+    np.save(tmp_path / "alone.npy", images)
+    with pytest.raises(RecordError, match=r"alone\.npy: wanted a \.npz archive"):
+        emoji.read_archive(tmp_path / "alone.npy")
+    with pytest.raises(RecordError, match="ground must be from 0 to 255, given 300"):
+        emoji.on_ground(images, 300)
     with pytest.raises(RecordError, match=r"none\.npz: wanted a \.npz archive"):
         emoji.read_archive(tmp_path / "none.npz")
 
@@ -60,6 +65,10 @@ def test_without_folders_a_tenth_is_for_testing_and_grey_is_one_channel(tmp_path
     (tmp_path / "none").mkdir()
     with pytest.raises(RecordError, match="wanted pictures"):
         image_folder.find_pictures(tmp_path / "none")
+    with pytest.raises(RecordError, match="size must be at least 1, given 0"):
+        image_folder.read_picture(tmp_path / "in" / "0.png", 0, 1)
+    Image.new("RGBA", (8, 8), (255, 0, 0, 0)).save(tmp_path / "clear.png")
+    assert (image_folder.read_picture(tmp_path / "clear.png", 4, 3) == 255).all()  # white shows through
     (tmp_path / "bad.png").write_bytes(b"none")
     with pytest.raises(RecordError, match=r"bad\.png: not a picture"):
         image_folder.read_picture(tmp_path / "bad.png", 4, 1)
