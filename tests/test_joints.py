@@ -14,11 +14,12 @@ from geomflow.checkpoint import Checkpoint
 from geomflow.cli import main
 from geomflow.config import Item
 from geomflow.errors import ConfigError, MeshDegenerate, RecordError
-from geomflow.geometry.primitives import Box, Moved, Sphere, Union
+from geomflow.geometry.primitives import Box
 from geomflow.geometry.rig import Rig
+from geomflow.geometry.surface import sample_surface
 from geomflow.geometry.write_rig import write_rig
 from geomflow.model import LatentModel, LatentScale
-from geomflow.pipelines.joints import JointPipeline
+from geomflow.pipelines.joints import SEEN, JointPipeline, _largest_body
 from geomflow.prep.recipe import Recipe
 from geomflow.prep.runner import prepare
 
@@ -140,18 +141,23 @@ def test_meshes_without_a_volume_and_of_several_bodies_are_refused():
     sheet = trimesh.Trimesh([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]], [[0, 1, 2], [0, 2, 3]], process=False)
     with pytest.raises(MeshDegenerate, match="volume"):
         pipeline(sheet)
-    two = Union(Moved(Sphere(0.3), (-0.6, 0.0, 0.0)), Moved(Sphere(0.3), (0.6, 0.0, 0.0))).mesh()
     with pytest.raises(MeshDegenerate, match=r"bodies apart from the largest, (49|50) % of the"):
-        pipeline(two)
-    for seed in range(3):
-        many = Union(Moved(Sphere(0.1), (-0.9, 0.0, 0.0)), Sphere(0.1))
-        for place in ((0.9, 0.0, 0.0), (0.0, 0.9, 0.0), (0.0, -0.9, 0.0)):
-            many = Union(many, Moved(Sphere(0.1), place))
-        with pytest.raises(MeshDegenerate, match="bodies apart"):
-            pipeline(many.mesh(), seed=seed)
-        assert len(pipeline(Box().mesh(), seed=seed).joints) == 2  # one fat body, however its points fall
-    hat = Union(Box((0.2, 0.8, 0.2)), Moved(Sphere(0.1), (0.0, 0.95, 0.0))).mesh()
+        pipeline(balls(0.3, [(-0.6, 0, 0), (0.6, 0, 0)]))
+    hat = trimesh.util.concatenate([Box((0.2, 0.8, 0.2)).mesh(), balls(0.1, [(0.0, 0.95, 0.0)])])
     assert len(pipeline(hat).joints) == 2  # near parts are one character
+
+
+def balls(radius: float, places: list) -> trimesh.Trimesh:
+    ball = trimesh.creation.icosphere(subdivisions=2, radius=radius)
+    return trimesh.util.concatenate([ball.copy().apply_translation(place) for place in places])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_bodies_are_told_apart_however_points_fall(seed):
+    cube = sample_surface(Box().mesh(), SEEN, seed).points  # one fat body: its points are as far apart as they can be
+    assert _largest_body(cube) > 0.99
+    many = balls(0.1, [(x, y, 0.0) for x in (-0.8, 0, 0.8) for y in (-0.4, 0.4)])
+    assert _largest_body(sample_surface(many, SEEN, seed).points) < 0.25
 
 
 def test_the_command_writes_json_and_a_picture(tmp_path, capsys):

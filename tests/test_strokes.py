@@ -43,7 +43,7 @@ def preset() -> RunConfig:
         shelves.load("presets", "strokes"),
         encoder=Item("stroke_set", {"strokes": STROKES, "control_points": CONTROL, "size": SIZE}),
         network=Item("diffusion_transformer", {"width": 32, "depth": 2, "heads": 2}),
-        optimization=Optimization(steps=200, batch_size=64, optimizer="muon", learning_rate=5e-3, warmup=10, ema=0.97),
+        optimization=Optimization(steps=150, batch_size=48, optimizer="muon", learning_rate=5e-3, warmup=10, ema=0.97),
     )
 
 

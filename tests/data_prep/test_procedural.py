@@ -13,7 +13,7 @@ from geomflow.geometry import SignedDistanceField, read_surface, sample_surface
 from geomflow.geometry.primitives import Assembly
 from geomflow.prep.sources import find_sources
 
-SEEDS = range(8)
+SEEDS = range(5)
 FACETED = 1.2e-3
 """How far meshes are from their solids in the unit frame: circles have 64 corners, and radius 0.95 at most."""
 
