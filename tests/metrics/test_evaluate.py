@@ -40,7 +40,7 @@ def of_sets(folder, generated="generated", protocol="pointflow", **named):
     )
 
 
-@pytest.mark.parametrize("protocol", ["pointflow", "lion-box"])
+@pytest.mark.parametrize("protocol", ["pointflow", pytest.param("lion-box", marks=pytest.mark.slow)])
 def test_sets_of_one_law_are_inside_all_bands(sets, protocol):
     found = of_sets(sets, protocol=protocol, train=sets / "train.npy")
     names = {number.metric for number in found.numbers}

@@ -117,7 +117,7 @@ def test_hausdorff_is_no_less_than_the_gap_of_the_spheres(reference):
     assert 0.05 - 1e-3 < metrics.hausdorff < 0.07
 
 
-@pytest.mark.parametrize("gap", [0.0, 0.1, 0.35])
+@pytest.mark.parametrize("gap", [0.0, pytest.param(0.1, marks=pytest.mark.slow), 0.35])
 def test_sampled_iou_of_shifted_spheres_anywhere(gap):
     one, other = (SignedDistanceField(ball().apply_translation((x, 50, 0))) for x in (0, gap))
     assert sampled_iou(one, other) == pytest.approx(lens_iou(0.6, gap), abs=6e-3)

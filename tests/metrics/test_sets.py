@@ -63,7 +63,7 @@ def test_the_null_mean_is_the_stated_probability(generated, reference):
     assert np.mean(draws) == pytest.approx(expected, abs=float(4 * np.std(draws) / 20))
 
 
-@pytest.mark.parametrize(("generated", "reference"), [(40, 40), (30, 60)])
+@pytest.mark.parametrize(("generated", "reference"), [pytest.param(40, 40, marks=pytest.mark.slow), (30, 60)])
 def test_band_covers_sets_of_one_law_at_the_stated_rate(generated, reference):
     rng = np.random.default_rng(1)
     inside = []
