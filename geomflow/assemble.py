@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from geomflow import checkpoint, shelves
 from geomflow.config import Item, RunConfig
+from geomflow.datasets._encode import is_trained
 from geomflow.encoders._loss import ReconstructionLoss
 from geomflow.errors import ConfigError
 from geomflow.files import sha256_of
@@ -180,7 +181,7 @@ def _with_encoder(config: RunConfig) -> RunConfig:
     """
     if not config.pretrained_encoder:
         encoder = build("encoders", config.encoder)
-        if getattr(encoder, "pretrained", False) or not any(True for _ in encoder.parameters()):
+        if getattr(encoder, "pretrained", False) or not is_trained(encoder):
             return config
         raise ConfigError("a flow map wants --pretrained_encoder FOLDER, the run of a trained autoencoder")
     trained = checkpoint.load(config.pretrained_encoder).config.encoder

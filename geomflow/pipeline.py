@@ -46,6 +46,11 @@ class Pipeline:
             raise CheckpointError(f"{name}: wanted a model that makes {cls.makes}, found one of {pipeline.makes}")
         return pipeline
 
+    @property
+    def classes(self) -> list[str]:
+        """Names of the classes that the model can be asked for; none if it is not conditioned on them."""
+        return list(self.saved.config.classes)
+
     def __call__(self, *args: Any, **options: Any) -> Any:
         """Generate; what, and with which options, is said by the kind of pipeline."""
         raise NotImplementedError

@@ -23,11 +23,6 @@ class ImagePipeline(Pipeline):
     makes = "images (geomflow generate)"
     model: LatentModel
 
-    @property
-    def classes(self) -> list[str]:
-        """Names of the classes that the model can be asked for; none if it is not conditioned on them."""
-        return list(self.saved.config.classes)
-
     def __call__(
         self,
         count: int = 1,

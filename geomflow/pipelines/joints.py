@@ -127,11 +127,12 @@ def _surface(field: SignedDistanceField, count: int, seed: int) -> Float[np.ndar
     Raises:
         MeshDegenerate: It has no volume, or is of several bodies.
     """
-    points, normals = sample_surface(field.boundary(), count, seed)
+    boundary = field.boundary()
+    points, normals = sample_surface(boundary, count, seed)
     inside = float((field(points - DEPTH * normals).distance < 0).mean())
     if inside < FEWEST_INSIDE:
         raise MeshDegenerate(f"wanted a mesh with a volume, found an inside below {100 * inside:.0f} % of its surface")
-    apart = 1 - _largest_body(sample_surface(field.boundary(), SEEN, seed).points)
+    apart = 1 - _largest_body(sample_surface(boundary, SEEN, seed).points)
     if apart >= APART:
         raise MeshDegenerate(
             f"wanted one character, found bodies apart from the largest, {100 * apart:.0f} % of the surface"

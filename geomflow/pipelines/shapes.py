@@ -90,11 +90,6 @@ class ShapePipeline(Pipeline):
         settings |= {"candidates": candidates} if candidates > 1 else {}
         return Generation(shapes, steps, steps * candidates, resolution, clock.seconds, latents.cpu(), settings)
 
-    @property
-    def classes(self) -> list[str]:
-        """Names of the classes that the model can be asked for; none if it is not conditioned on them."""
-        return list(self.saved.config.classes)
-
     def sample_latents(
         self,
         count: int,
