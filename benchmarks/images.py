@@ -28,38 +28,39 @@ from geomflow.viz import image_sheet, save_png
 
 PLAIN = {"objective": "instantaneous"}
 DDIM, U, X1 = ({"formulation": name} for name in ("ddim", "u_prediction", "x1_prediction"))
+EDM = {"formulation": "edm", "formulation.sigma_data": "1.0"}
 GUIDED, LONG = {"guidance.scale": "1.5"}, {"optimization.steps": "8000"}
 WIDE, EARLY = {"times.widest_share": "0.4"}, {"times.warm_up": "0.1", "times.full_span": "0.2"}
 UNET: dict[str, dict[str, str]] = {
-    "edm": {},
+    "edm": EDM,
     "u": U,
     "x1": X1,
     "ddim": DDIM,
-    "plain-edm": PLAIN,
+    "plain-edm": {**EDM, **PLAIN},
     "plain-u": {**U, **PLAIN},
     "plain-x1": {**X1, **PLAIN},
     "plain-ddim": {**DDIM, **PLAIN},
-    "consistency": {"objective": "consistency"},
-    "distillation": {"objective": "distillation", "objective.teacher": "{runs}/plain-edm"},
-    "lagrangian": {"objective": "lagrangian"},
-    "unconditional": {"condition": ""},
-    "guided": GUIDED,
+    "consistency": {**EDM, "objective": "consistency"},
+    "distillation": {**EDM, "objective": "distillation", "objective.teacher": "{runs}/plain-edm"},
+    "lagrangian": {**EDM, "objective": "lagrangian"},
+    "unconditional": {**EDM, "condition": ""},
+    "guided": {**EDM, **GUIDED},
     "u-average": {**U, "optimization.averaged_targets": "true", "optimization.ema": "0.99"},
     "u-few-instants": {**U, "times.instantaneous_share": "0.25"},
     "u-early": {**U, **EARLY},
     "u-wide": {**U, **WIDE},
     "u-early-wide": {**U, **EARLY, **WIDE},
     "u-early-wide-guided": {**U, **EARLY, **WIDE, **GUIDED},
-    "edm-8000": LONG,
+    "edm-8000": {**EDM, **LONG},
     "u-8000": {**U, **LONG},
-    "plain-edm-8000": {**PLAIN, **LONG},
+    "plain-edm-8000": {**EDM, **PLAIN, **LONG},
 }
 SLOW = {"optimization.steps": "4000"}
 TRANSFORMER: dict[str, dict[str, str]] = {
     "transformer": {},
     "transformer-4000": SLOW,
     "transformer-4000-guided": {**SLOW, **GUIDED},
-    "transformer-4000-edm": {**SLOW, "formulation": "edm", "formulation.sigma_data": "1.0"},
+    "transformer-4000-edm": {**SLOW, **EDM},
     "plain-transformer-4000": {**SLOW, **PLAIN},
 }
 RUNS = {

@@ -10,7 +10,7 @@ def make() -> RunConfig:
         dataset=Item("images"),
         encoder=Item("pixels"),
         network=Item("unet", {"widths": [64, 128], "depth": 1}),
-        formulation=Item("edm", {"sigma_data": 1.0}),
+        formulation=Item("u_prediction"),
         objective=Item("semigroup"),
         condition="class",
         times={"log_mean": -0.5},
