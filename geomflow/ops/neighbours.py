@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 from torch.autograd import forward_ad
+from torch.nn import functional as F
 
 from geomflow.ops.batches import Clouds, cloud_pair
 from geomflow.ops.dispatch import operator, problem_of, run
@@ -126,10 +127,10 @@ def knn_gather(
     if lengths is not None:
         idx = torch.where(torch.arange(idx.shape[2], device=idx.device) < lengths[:, None, None], idx, -1)
     there = (idx >= 0) & (idx < x.shape[1])
-    x = x if x.shape[1] else torch.nn.functional.pad(x, (0, 0, 0, 1))
-    starts = x.shape[1] * torch.arange(len(x), device=x.device)[:, None, None]
-    rows = x.flatten(0, 1).index_select(0, (torch.where(there, idx, 0) + starts).flatten())
-    return torch.where(there[..., None], rows.view(*idx.shape, x.shape[2]), 0)
+    table = F.pad(x, (0, 0, 0, 1))  # a row of zeros after the others, for what is not there
+    starts = table.shape[1] * torch.arange(len(x), device=x.device)[:, None, None]
+    rows = (torch.where(there, idx, x.shape[1]) + starts).flatten()
+    return table.flatten(0, 1).index_select(0, rows).view(*idx.shape, x.shape[2])
 
 
 def group_points(
