@@ -149,6 +149,9 @@ class ImageCondition(nn.Module):
 SHOWN = {"points": PointsCondition, "surface": SurfaceCondition, "image": ImageCondition}
 """Conditions with tokens to look at."""
 
+READ: tuple[str, ...] = ("vector", "tokens", "present")
+"""What a condition with tokens is once it has been read, each a tensor (batch, ...)."""
+
 
 def condition_module(kind: str, width: int, classes: int, kinds: Sequence[str] = ("class", *SHOWN)) -> nn.Module | None:
     """Return what reads conditions of a kind, None for no condition.
@@ -176,12 +179,14 @@ def read_condition(module: Any, condition: Any, x: Tensor) -> tuple[Any, Tensor 
 
     Args:
         module: What reads it, None for an unconditional network.
-        condition: As the network got it; None stands for nothing in particular.
+        condition: As the network got it, or read already; None stands for nothing in particular.
         x: The states, one row each.
 
     Raises:
         ValueError: The condition is not of the module's kind.
     """
+    if isinstance(condition, Mapping) and set(condition) == set(READ):
+        return tuple(condition[name] for name in READ)
     null = module.null if module else {}
     if condition is not None and (not isinstance(condition, Mapping) or set(condition) != set(null)):
         wanted = f"a mapping with {', '.join(map(repr, null))}" if null else "None"

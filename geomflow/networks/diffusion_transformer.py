@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from geomflow.networks._conditions import condition_module, read_condition
+from geomflow.networks._conditions import READ, condition_module, read_condition
 from geomflow.networks._layers import ConditionedBlock, CrossAttention, TimeEmbedding, check_state, zero_linear
 
 
@@ -84,6 +84,16 @@ class DiffusionTransformer(nn.Module):
                 tokens = tokens + self.looks[i](tokens, seen, present)
             tokens = block(tokens, embedding)
         return self._whole(self.out(self.norm(tokens)))
+
+    def encode_condition(self, condition: dict[str, Tensor]) -> dict[str, Any]:
+        """Return what stands for a condition in any number of calls, so that its tokens are made only once.
+
+        Raises:
+            ValueError: The condition is not of the network's kind.
+        """
+        if not self.looks:
+            return condition
+        return dict(zip(READ, read_condition(self.condition, condition, next(iter(condition.values()))), strict=True))
 
     def _patches(self, x: Float[Tensor, "batch c *cells"]) -> Float[Tensor, "batch tokens numbers"]:
         """Cells gathered into patches: a token's numbers are channels and, in each, the cells of its patch."""

@@ -1,5 +1,7 @@
 """From noise to latents: what the pipelines of all models with an autoencoder and a flow map share."""
 
+from dataclasses import replace
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -49,9 +51,15 @@ def draw(
         raise ValueError(f"count and steps must be whole numbers of at least 1, given {count!r} and {steps!r}")
     flow_map, device = flow_map_of(model), model.scale.mean.device
     sample = flow_map.sample_ode if ode else flow_map.sample
-    noise = noise_of(model, count, seed)
+    noise, asked = noise_of(model, count, seed), _encoded(flow_map, asked, device)
     parts = [sample(part, steps=steps, condition=asked.rows(len(part), device)) for part in noise.split(NETWORK_BATCH)]
     return model.scale.restore(torch.cat(parts))
+
+
+def _encoded(flow_map: FlowMap, asked: Told, device: torch.device) -> Told:
+    """The condition as the network knows it after the first call, if it has a way to say that."""
+    encode = getattr(flow_map.network, "encode_condition", None)
+    return replace(asked, row=encode(asked.rows(1, device))) if encode and asked.row else asked
 
 
 def enough_steps(model: LatentModel, tolerance: float, seed: int, asked: Told, count: int = AUTO_COUNT) -> int:

@@ -86,6 +86,18 @@ def test_a_row_is_told_its_own_condition_and_none_is_one_too(name, condition):
     torch.testing.assert_close(made(x, t, r, nothing), made(x, t, r))
 
 
+@pytest.mark.parametrize("kind", ["class", "points", "surface", "image"])
+def test_a_condition_that_was_encoded_stands_for_itself(kind):
+    made, (x, t, r) = network("diffusion_transformer", kind), state("diffusion_transformer")
+    one = told(kind, 1)
+    encoded = {name: value.expand(3, *value.shape[1:]) for name, value in made.encode_condition(one).items()}
+    given = {kind: one[kind].expand(3, *one[kind].shape[1:])}
+    torch.testing.assert_close(made(x, t, r, encoded), made(x, t, r, given))
+    if kind != "class":
+        with pytest.raises(ValueError, match=f"mapping with '{kind}' for this network, given one with 'class'"):
+            made.encode_condition(told("class"))
+
+
 @pytest.mark.parametrize("kind", ["points", "surface"])
 def test_points_are_a_set_and_absent_ones_do_not_count(kind):
     made, (x, t, r) = network("diffusion_transformer", kind), state("diffusion_transformer")
