@@ -4,14 +4,15 @@ python -m benchmarks.joints build/joints --runs build/runs/joints --out docs/res
 python -m benchmarks.joints build/joints --only flow-0 plain-0 --device cuda
 
 Runs are the preset `joints` with three seeds, and plain ones (`--objective instantaneous`) of as many steps. Each run
-predicts joints for every rig, two sets of 128 points gathered together; scores are averaged over the rigs of a cluster,
-then over clusters. What is trained, drawn or measured already is not done again.
+predicts joints for at most three rigs of a cluster, two sets of 128 points gathered together; scores are averaged over
+the rigs of a cluster, then over clusters. What is trained, drawn or measured already is not done again.
 """
 
 import argparse
 import json
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,14 +29,17 @@ from geomflow.prep.manifest import class_names, record_files
 from geomflow.records import load_record
 from geomflow.train import train
 
-SEEDS, DRAWS, BATCH = (0, 1, 2), 2, 64
+SEEDS, DRAWS, BATCH, RIGS = (0, 1, 2), 2, 64, 3
 RUNS = {
     **{f"flow-{seed}": {"optimization.seed": str(seed)} for seed in SEEDS},
     **{f"plain-{seed}": {"optimization.seed": str(seed), "objective": "instantaneous"} for seed in SEEDS},
 }
 """Settings of every run, by name."""
 
-JUMPS, EULER = (1, 2, 5, 10, 50), (5, 10, 50, 1000)
+WAYS = {
+    "flow": [*(("jumps", steps) for steps in (1, 2, 5, 10, 50)), ("euler", 50)],
+    "plain": [("euler", steps) for steps in (1, 5, 10, 50, 1000)],
+}
 ARRAYS = ("surface_points", "surface_normals", "joints", "skin_joints", "skin_weights", "vertices", "faces")
 GROUPS = ("seen rigs", "unseen rigs", "unseen procedural rigs")
 
@@ -46,29 +50,32 @@ def config_of(name: str) -> RunConfig:
 
 
 def rigs(data: Path) -> list[tuple[str, str, Path]]:
-    """Group, cluster and record of every rig that is measured."""
-    found = []
+    """Group, cluster and record of the rigs that are measured."""
+    found: dict[tuple[str, str], list[Path]] = defaultdict(list)
     for split in ("train", "test"):
         for file, cluster in zip(record_files(data, split), class_names(data, split), strict=True):
             made = load_record(file, ("joints",)).header.creator == "geomflow"
             group = {("train", False): 0, ("test", False): 1, ("test", True): 2}.get((split, made))
             if group is not None:
-                found.append((GROUPS[group], cluster, file))
-    return found
+                found[GROUPS[group], cluster].append(file)
+    return [(*which, file) for which, files in found.items() for file in files[:RIGS]]
 
 
 @torch.no_grad()
-def draw(pipeline: JointPipeline, surfaces: torch.Tensor, steps: int, euler: bool) -> np.ndarray:
+def draw(pipeline: JointPipeline, surfaces: torch.Tensor, steps: int, way: str) -> np.ndarray:
     """Points (rigs, draws * tokens, 3) of every surface."""
     model, device = pipeline.model, pipeline.model.scale.mean.device
-    sample = model.flow_map.sample_ode if euler else model.flow_map.sample
-    options = {"method": "euler"} if euler else {}
-    parts = []
+    flow_map, parts = model.flow_map, []
     for start in range(0, len(surfaces), BATCH):
-        told = surfaces[start : start + BATCH].to(device).repeat_interleave(DRAWS, 0)
-        noise = noise_of(model, len(told), start * DRAWS)
-        latents = model.scale.restore(sample(noise, steps, condition={"surface": told}, **options))
-        parts.append(model.autoencoder.decode(latents).unflatten(0, (-1, DRAWS)).flatten(1, 2).cpu())
+        told = flow_map.network.encode_condition({"surface": surfaces[start : start + BATCH].to(device)})
+        told = {name: rows.repeat_interleave(DRAWS, 0) for name, rows in told.items()}
+        noise = noise_of(model, len(told["vector"]), start * DRAWS)
+        if way == "euler":
+            latents = flow_map.sample_ode(noise, steps, "euler", condition=told)
+        else:
+            latents = flow_map.sample(noise, steps, condition=told)
+        points = model.autoencoder.decode(model.scale.restore(latents))
+        parts.append(points.unflatten(0, (-1, DRAWS)).flatten(1, 2).cpu())
     return torch.cat(parts).numpy()
 
 
@@ -83,9 +90,8 @@ def predict(name: str, data: Path, runs: Path, device: str) -> None:
     records = [load_record(file, ARRAYS[:2]) for _, _, file in rigs(data)]
     count = pipeline.model.autoencoder.points
     rows = [np.concatenate([one.surface_points[:count], one.surface_normals[:count]], 1) for one in records]
-    surfaces, plain = torch.from_numpy(np.stack(rows)), name.startswith("plain")
-    ways = [("euler", steps) for steps in EULER] + ([] if plain else [("jumps", steps) for steps in JUMPS])
-    points = {f"{way}-{steps}": draw(pipeline, surfaces, steps, way == "euler") for way, steps in ways}
+    surfaces, ways = torch.from_numpy(np.stack(rows)), WAYS[name.split("-")[0]]
+    points: dict[str, Any] = {f"{way}-{steps}": draw(pipeline, surfaces, steps, way) for way, steps in ways}
     np.savez(run / "points.npz", **points)
 
 

@@ -27,9 +27,6 @@ FAMILIES = tuple(sorted(item.name for item in pkgutil.iter_modules(skeletons.__p
 RESOLUTION = 96
 """Samples per axis of the grid on which surfaces are extracted."""
 
-DARK = 170
-"""Least channel of pixels that are dots and not the ground around them."""
-
 
 def rig(family: str, seed: int, resolution: int = RESOLUTION) -> tuple[trimesh.Trimesh, Rig]:
     """Return the closed surface of one rig in [-1, 1]^3, +y up, front +z, and its skeleton, whose joints all move it.
@@ -49,26 +46,12 @@ def preview(chosen: Sequence[str], seed: int, path: Path) -> None:
         ConfigError: A family does not exist, or the seed is negative.
         OSError: The picture cannot be written.
     """
-    from geomflow.viz import save_png
+    from geomflow.viz import render_skeleton, save_png
 
-    pictures = [_drawn(*rig(item.class_name, number)) for number, item in plan(chosen, DRAWN, seed)]
+    rigs = [rig(item.class_name, number) for number, item in plan(chosen, DRAWN, seed)]
+    pictures = [render_skeleton(mesh, skeleton.joints, skeleton.parents, 240) for mesh, skeleton in rigs]
     rows = [np.hstack(pictures[k : k + DRAWN]) for k in range(0, len(pictures), DRAWN)]
     save_png(np.vstack(rows), path)
-
-
-def _drawn(mesh: trimesh.Trimesh, skeleton: Rig, size: int = 240) -> np.ndarray:
-    """A picture of a surface, with dots along its bones and larger ones at its joints over it."""
-    from geomflow.viz import PALETTE, render, render_points
-
-    box = np.array([[-1.0] * 3, [1.0] * 3])
-    upper = skeleton.joints[np.maximum(skeleton.parents, 0)]
-    bones = np.vstack([(1 - t) * skeleton.joints + t * upper for t in np.linspace(0, 1, 60)])
-    picture = render(mesh, size, color=PALETTE[0])
-    for points, color, radius in ((bones, (0.15, 0.15, 0.15), 1), (skeleton.joints, (0.85, 0.1, 0.1), 4)):
-        colors = np.broadcast_to(color, (len(points), 3))
-        dots = render_points(points, size, colors=colors, frame=box, radius=radius)
-        picture = np.where(dots.min(axis=2, keepdims=True) < DARK, dots, picture)
-    return picture
 
 
 def _write(family: str, seed: int, file: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any, cast, no_type_check
 
 import numpy as np
 import trimesh
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Integer, UInt8
 from PIL import Image, ImageDraw
 
 from geomflow.files import write_atomically
@@ -37,6 +37,14 @@ SAMPLES_PER_AXIS = 2
 
 FIELD = wp.constant(0.28)
 """Tangent of half the angle that a picture shows."""
+
+BONE, JOINT, BONE_DOTS = (0.15, 0.15, 0.15), (0.85, 0.1, 0.1), 60
+"""Colours of skeletons, and dots along a bone."""
+
+UNIT_BOX = np.array([[-1.0] * 3, [1.0] * 3])
+
+DARK = 170
+"""Least channel of pixels that are dots and not the ground around them."""
 
 OCCLUSION_RAYS = wp.constant(10)
 SHADOW_RAYS = wp.constant(3)
@@ -112,6 +120,39 @@ def render_points(
         inside = (row >= 0) & (row < fine) & (column >= 0) & (column < fine)
         canvas[row[inside], column[inside]] = light[order][inside]
     return _to_bytes(_average(canvas, size))
+
+
+def render_skeleton(
+    mesh: trimesh.Trimesh,
+    joints: Float[np.ndarray, "j 3"],
+    parents: Integer[np.ndarray, " j"],
+    size: int = 320,
+    azimuth: float = 35.0,
+    elevation: float = 18.0,
+    color: Rgb = PALETTE[0],
+) -> Picture:
+    """Return a square picture of a mesh with its skeleton over it, as if it were glass: joints red, bones black.
+
+    Args:
+        mesh: Mesh in [-1, 1]^3, +y up.
+        joints: Joints in the same frame.
+        parents: Parent of each joint, -1 for a root.
+        size: Pixels per side.
+        azimuth: Degrees by which the camera is turned from +z towards +x.
+        elevation: Degrees above the horizon.
+        color: Red, green and blue in [0, 1] of the mesh.
+
+    Raises:
+        ValueError: The mesh has no faces, there is no joint, or the size is not positive.
+    """
+    picture = render(mesh, size, azimuth, elevation, color)
+    upper = joints[np.where(parents < 0, np.arange(len(joints)), parents)]
+    bones = np.vstack([(1 - t) * joints + t * upper for t in np.linspace(0, 1, BONE_DOTS)])
+    for points, paint, radius in ((bones, BONE, 2), (joints, JOINT, max(3, size // 60))):
+        colors = np.broadcast_to(paint, (len(points), 3))
+        dots = render_points(points, size, azimuth, elevation, colors=colors, frame=UNIT_BOX, radius=radius)
+        picture = np.where(dots.min(axis=2, keepdims=True) < DARK, dots, picture)
+    return picture
 
 
 def contact_sheet(

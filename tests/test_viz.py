@@ -6,7 +6,7 @@ import trimesh
 from PIL import Image
 
 from geomflow.geometry.primitives import Box, Moved, Sphere
-from geomflow.viz import contact_sheet, render, render_points, save_png
+from geomflow.viz import contact_sheet, render, render_points, render_skeleton, save_png
 
 RED = (0.8, 0.2, 0.2)
 
@@ -75,6 +75,20 @@ def test_points_lie_where_the_same_mesh_is_drawn():
     both = np.concatenate([near, far])
     picture = render_points(both, 32, 0.0, 0.0, colors=np.array([[1.0, 0, 0], [0, 0, 1.0]]), frame=points, radius=3)
     assert red(picture)[16, 16]
+
+
+def test_a_skeleton_shows_through_its_surface():
+    """From the front: joints inside the box are red where they project, a black bone joins them."""
+    joints, parents = np.array([[-0.4, 0.0, 0.0], [0.4, 0.0, 0.0]]), np.array([-1, 0])
+    box = Box((0.8, 0.4, 0.4)).mesh()
+    picture = render_skeleton(box, joints, parents, 120, azimuth=0.0, elevation=0.0).astype(int)
+    middle = picture[60]
+    shown = np.flatnonzero(middle[:, 0] - middle[:, 2] > 80)
+    across = 60 + 60 * 0.4 / (0.28 * 5.2)  # seen from 5.2 away
+    assert shown[shown > 60].mean() == pytest.approx(across, abs=1.5)
+    assert shown[shown < 60].mean() == pytest.approx(120 - across, abs=1.5)
+    assert picture[60, 60].max() < 100
+    assert (picture[52, 60] == render(box, 120, 0.0, 0.0)[52, 60]).all()
 
 
 def test_points_that_are_not_there_are_refused():

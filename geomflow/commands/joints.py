@@ -54,9 +54,7 @@ def joints(
 
 def _draw(surface: object, found: object, picture: Path) -> None:
     from geomflow.geometry.frame import normalize
-    from geomflow.geometry.skeleton import skeleton_mesh
-    from geomflow.viz import contact_sheet, save_png
+    from geomflow.viz import render_skeleton, save_png
 
     unit, frame = normalize(surface)  # pyright: ignore[reportArgumentType]
-    bones = skeleton_mesh(frame.apply(found.joints), found.parents)  # pyright: ignore[reportAttributeAccessIssue]
-    save_png(contact_sheet([unit, bones], columns=2), picture)
+    save_png(render_skeleton(unit, frame.apply(found.joints), found.parents, size=640), picture)  # pyright: ignore

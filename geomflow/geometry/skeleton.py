@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 import numpy as np
-import trimesh
 from jaxtyping import Float, Integer
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.sparse.csgraph import breadth_first_order, minimum_spanning_tree, shortest_path
@@ -64,23 +63,6 @@ def skeleton_tree(joints: Float[np.ndarray, "j 3"], distance: Outside) -> Intege
     lengths = np.linalg.norm(joints[second] - joints[first], axis=1) * (1 + (DETOUR - 1) * outside)
     tree = minimum_spanning_tree(squareform(np.maximum(lengths, 1e-9)))
     return _parents(tree + tree.T, _middle(tree, count))
-
-
-def skeleton_mesh(
-    joints: Float[np.ndarray, "j 3"], parents: Integer[np.ndarray, " j"], radius: float = 0.02
-) -> trimesh.Trimesh:
-    """Return balls at joints and rods along bones, to look at.
-
-    Args:
-        joints: Positions.
-        parents: Parent of each joint, -1 for a root.
-        radius: Of a ball; rods are half as thick.
-    """
-    ball = trimesh.creation.icosphere(subdivisions=2, radius=radius)
-    balls = [ball.copy().apply_translation(joint) for joint in joints]
-    bones = [(joints[parent], joint) for joint, parent in zip(joints, parents, strict=True) if parent >= 0]
-    rods = [trimesh.creation.cylinder(radius / 2, segment=bone, sections=12) for bone in bones if np.ptp(bone, 0).any()]
-    return trimesh.util.concatenate([*balls, *rods])  # pyright: ignore[reportReturnType]
 
 
 def _middle(tree: object, count: int) -> int:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from geomflow.geometry.primitives import Box, Difference, Moved
-from geomflow.geometry.skeleton import cluster_joints, skeleton_mesh, skeleton_tree
+from geomflow.geometry.skeleton import cluster_joints, skeleton_tree
 
 
 def test_points_about_joints_are_gathered_and_strays_left_out():
@@ -52,9 +52,3 @@ def test_every_joint_hangs_on_the_root():
         at = np.where(parents[at] < 0, at, parents[at])
     assert len(set(at.tolist())) == 1
     np.testing.assert_array_equal(skeleton_tree(joints[:1], lambda points: points[:, 0]), [-1])
-
-
-def test_a_drawn_skeleton_reaches_its_joints():
-    joints = np.array([[0.0, 0, 0], [1, 0, 0]])
-    mesh = skeleton_mesh(joints, np.array([-1, 0]), radius=0.1)
-    np.testing.assert_allclose(mesh.bounds, [[-0.1, -0.1, -0.1], [1.1, 0.1, 0.1]], atol=1e-6)
