@@ -39,6 +39,6 @@ class JointSet(nn.Module):
         return latent.transpose(1, 2)
 
 
-def make(tokens: int = 128, points: int = 1024) -> JointSet:
+def make(tokens: int = 64, points: int = 1024) -> JointSet:
     """Return a joint set; see `JointSet` for the options."""
     return JointSet(tokens, points)
