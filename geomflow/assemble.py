@@ -62,10 +62,9 @@ class FlowMapLoss(nn.Module):
         self.target_map = copy.deepcopy(loss.flow_map).requires_grad_(False) if averaged_targets else None
 
     def forward(self, batch: Batch, progress: float, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-        """Return the loss of a batch with `data`, whatever the network is told, and `noise` if it comes with them."""
+        """Return the loss of a batch with `data` and whatever the network is told."""
         data = batch["data"] if self.scale is None else self.scale.standardize(batch["data"]).float()
         given = {"progress": progress, "generator": generator, "target_map": self.target_map}
-        given["noise"] = batch.get("noise")
         condition = {name: batch[name] for name in self.told} or None
         loss, logs = self.loss(data, condition, **given)
         return loss, {name: float(value) for name, value in logs.items() if name != "loss"}

@@ -21,10 +21,7 @@ class ShapeDataset(Protocol):
         ...
 
     def batch(self, indices: Int[Tensor, " batch"], generator: torch.Generator) -> Batch:
-        """Return one training batch; everything random in it comes from the generator.
-
-        Paths of a flow map begin at its `noise` and end at its `data`; where there is no `noise`, it is drawn apart.
-        """
+        """Return one training batch; everything random in it comes from the generator."""
         ...
 
 

@@ -1,6 +1,5 @@
 """Skeletal joints: rigs as data, prediction in the mesh's own frame, and meshes that no skeleton fits into."""
 
-import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +13,6 @@ from geomflow import shelves
 from geomflow.checkpoint import Checkpoint
 from geomflow.cli import main
 from geomflow.config import Item
-from geomflow.datasets.joints import paired_noise
 from geomflow.errors import ConfigError, MeshDegenerate, RecordError
 from geomflow.geometry.primitives import Box
 from geomflow.geometry.rig import Rig
@@ -77,27 +75,6 @@ def test_every_cluster_is_seen_equally_often_and_every_joint_too(folder):
     assert int(ends.sum()) == TOKENS // 2
     torch.testing.assert_close(spread[ends].std(0), torch.zeros(3), atol=1e-5, rtol=0)
     assert points.mean(dim=(0, 2)).abs().max() < 0.1
-
-
-def test_noise_is_paired_with_the_nearest_data_of_its_set():
-    """Of all 24 orders of four points it has the shortest way; the points themselves are plain Gaussian ones."""
-    data = torch.randn(8, 3, 4, generator=torch.Generator().manual_seed(1))
-    noise = paired_noise(data, torch.Generator().manual_seed(2))
-    drawn = torch.randn(8, 3, 4, generator=torch.Generator().manual_seed(2))
-    orders = torch.tensor(list(itertools.permutations(range(4))))
-    lengths = (drawn[:, :, orders] - data[:, :, None]).square().sum(dim=(1, 3))
-    torch.testing.assert_close((noise - data).square().sum(dim=(1, 2)), lengths.amin(1))
-    torch.testing.assert_close(noise.sort(2).values, drawn.sort(2).values)
-
-
-def test_noise_comes_with_the_joints_unless_it_is_not_to_be_paired(folder):
-    rows = torch.zeros(3, dtype=torch.long)
-    paired, apart = (
-        dataset(folder, paired=one)[0].batch(rows, torch.Generator().manual_seed(0)) for one in (True, False)
-    )
-    assert torch.equal(paired["data"], apart["data"])
-    assert paired["noise"].shape == paired["data"].shape
-    assert "noise" not in apart
 
 
 def test_joints_move_with_their_surface(folder):

@@ -1,9 +1,4 @@
-"""Joints: surfaces of rigs and the joints that move them, for a flow map that is told a surface.
-
-A set of points has no order, so neither have its noise and its data: of all ways to pair the points of the two, paths
-begin with the one that moves them least (equivariant flow matching, Klein et al., arXiv 2306.15030; Song et al., arXiv
-2312.07168). A network of sets cannot tell, the paths hardly cross, and few steps follow them.
-"""
+"""Joints: surfaces of rigs and the joints that move them, for a flow map that is told a surface."""
 
 import math
 from collections.abc import Sequence
@@ -12,13 +7,11 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.nn import functional as F
 
 from geomflow.datasets._records import REFLECTION, load_surface
 from geomflow.errors import ConfigError, RecordError
-from geomflow.flow.random import normal
 from geomflow.prep.manifest import class_names, record_files
 from geomflow.records import load_record
 
@@ -41,7 +34,6 @@ class Joints:
         turn: Most degrees by which a rig is turned about +y.
         stretch: Largest logarithm of the factor on each axis.
         mirror: Whether rigs are reflected in x half of the time.
-        paired: Whether noise comes with the data, each of its points near the one it is to travel to.
     """
 
     def __init__(
@@ -54,12 +46,11 @@ class Joints:
         turn: float,
         stretch: float,
         mirror: bool,
-        paired: bool,
     ) -> None:
         self.surfaces, self.joints = surfaces, joints
         self.members = [torch.nonzero(clusters == one).flatten() for one in clusters.unique()]
         self.tokens, self.points = autoencoder.tokens, autoencoder.points
-        self.turn, self.stretch, self.mirror, self.paired = turn, stretch, mirror, paired
+        self.turn, self.stretch, self.mirror = turn, stretch, mirror
         every = torch.cat([one[:, :, None].expand(-1, -1, self.tokens) for one in joints])
         scale.fit(every, torch.zeros_like(every))
         self.mean, self.std = scale.mean.clone(), scale.std.clone()
@@ -69,14 +60,10 @@ class Joints:
         return len(self.surfaces)
 
     def batch(self, indices: Int[Tensor, " batch"], generator: torch.Generator) -> dict[str, Tensor]:
-        """Return `data` and `noise` (batch, 3, tokens), and `surface` (batch, points, 6).
-
-        Only the number of indices counts; there is no `noise` if it is not to be paired.
-        """
+        """Return `data` (batch, 3, tokens) and `surface` (batch, points, 6); only the number of indices counts."""
         rows = [self._example(generator) for _ in indices]
         data, surface = (torch.stack(part) for part in zip(*rows, strict=True))
-        batch = {"data": (data - self.mean) / self.std, "surface": surface}
-        return {**batch, "noise": paired_noise(batch["data"], generator)} if self.paired else batch
+        return {"data": (data - self.mean) / self.std, "surface": surface}
 
     def _example(self, generator: torch.Generator) -> tuple[Float[Tensor, "3 tokens"], Float[Tensor, "points 6"]]:
         """A rig of a cluster, in a pose of its own."""
@@ -110,19 +97,6 @@ class Joints:
         return joints[shared[torch.randperm(self.tokens, generator=generator)]]
 
 
-def paired_noise(data: Float[Tensor, "batch c n"], generator: torch.Generator) -> Float[Tensor, "batch c n"]:
-    """Return Gaussian noise for sets of points, those of each set ordered so that they are nearest to their data.
-
-    Args:
-        data: Standardised sets of n points.
-        generator: Source of the noise.
-    """
-    noise = normal(data.shape, generator)
-    away = torch.cdist(data.transpose(1, 2), noise.transpose(1, 2)).square().numpy()
-    order = torch.from_numpy(np.stack([linear_sum_assignment(one)[1] for one in away]))
-    return noise.gather(2, order[:, None].expand_as(noise))
-
-
 def make(
     folder: str,
     autoencoder: Any,
@@ -134,7 +108,6 @@ def make(
     turn: float = 30.0,
     stretch: float = 0.2,
     mirror: bool = True,
-    paired: bool = True,
 ) -> Joints:
     """Return the rigs of a dataset folder made by `geomflow prep --rig`.
 
@@ -149,7 +122,6 @@ def make(
         turn: Most degrees by which a rig is turned about +y.
         stretch: Largest logarithm of the factor on each axis.
         mirror: Whether rigs are reflected in x half of the time.
-        paired: Whether noise comes with the data, each of its points near the one it is to travel to.
 
     Raises:
         RecordError: No such dataset or split, or a record without a rig.
@@ -168,4 +140,4 @@ def make(
     clusters = torch.tensor([sorted(set(names)).index(name) for name in names])
     stacked = torch.from_numpy(np.stack([surface[:fewest] for surface in surfaces]))
     moving = [torch.from_numpy(one).float() for one in joints]
-    return Joints(stacked, moving, clusters, autoencoder, scale, turn, stretch, mirror, paired)
+    return Joints(stacked, moving, clusters, autoencoder, scale, turn, stretch, mirror)

@@ -75,7 +75,6 @@ class LossModule(nn.Module):
         progress: float = 1.0,
         generator: torch.Generator | None = None,
         target_map: FlowMap | None = None,
-        noise: Float[Tensor, " batch *shape"] | None = None,
     ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
         """Loss of a batch, and its parts for the log.
 
@@ -85,7 +84,6 @@ class LossModule(nn.Module):
             progress: part of the training that is done, for the span curriculum.
             generator: source of noise and times; the same seed gives the same loss.
             target_map: averaged copy that makes the targets; the flow map itself if None.
-            noise: where the paths begin, (batch, ...), if it was drawn along with the data; otherwise it is drawn here.
 
         Returns:
             The mean weighted error, squared unless objective or weight are robust, and for the log ``loss`` (the same),
@@ -99,9 +97,7 @@ class LossModule(nn.Module):
             raise ValueError(f"data must hold at least one sample, given shape {tuple(data.shape)}")
         if not self.averaged_elsewhere:
             refuse_unaveraged(self)
-        if noise is None:
-            noise = self.noise(data.shape, generator, data.dtype, data.device)
-        batch = self._draw(data, noise, condition, progress, generator)
+        batch = self._draw(data, condition, progress, generator)
         instants = self.time_pairs.instants(len(data), progress)
         parts: dict[str, tuple[FlowBatch, Regression]] = {}
         if instants > 0:
@@ -117,14 +113,10 @@ class LossModule(nn.Module):
         return loss, {"loss": loss.detach(), **raw}
 
     def _draw(
-        self,
-        data: Float[Tensor, " batch *shape"],
-        noise: Float[Tensor, " batch *shape"],
-        condition: Any,
-        progress: float,
-        generator: torch.Generator | None,
+        self, data: Float[Tensor, " batch *shape"], condition: Any, progress: float, generator: torch.Generator | None
     ) -> FlowBatch:
         """The data with noise and times, those with r = t first."""
+        noise = self.noise(data.shape, generator, data.dtype, data.device)
         clock = torch.promote_types(data.dtype, torch.float32)
         t, r = self.time_pairs.draw(len(data), self.flow_map.formulation.path, progress, generator, clock)
         if bool((t > r).any()):

@@ -189,16 +189,6 @@ def test_target_map_makes_the_targets() -> None:
     assert not any("target" in name for name in loss.state_dict())
 
 
-def test_paths_begin_at_the_noise_that_is_given() -> None:
-    """u-prediction regresses a network that says 0 on data - noise, whatever the times."""
-    flow_map = FlowMap(lambda x, t, r, condition=None: torch.zeros_like(x), bare("u_prediction"))
-    loss = LossModule(flow_map, shelves.load("objectives", "instantaneous"))
-    data, noise = points(), points().flip(0)
-    assert float(loss(data, noise=data)[0]) == 0
-    wanted = (data - noise).square().mean()
-    torch.testing.assert_close(loss(data, noise=noise)[1]["instantaneous"], wanted)
-
-
 def test_empty_batch_is_refused() -> None:
     with pytest.raises(ValueError, match=r"data must hold at least one sample, given shape \(0, 2\)"):
         module("edm")(torch.zeros(0, 2))
