@@ -2,6 +2,7 @@
 
 python -m benchmarks.joints build/joints --runs build/runs/joints --out docs/results
 python -m benchmarks.joints build/joints --only flow-0 plain-0 --device cuda
+python -m benchmarks.joints build/joints --model joints
 
 Runs are the preset `joints` with half of its steps and three seeds, and plain ones (`--objective instantaneous`) of as
 many. Each run predicts joints for one rig of every cluster, from two sets of 64 points gathered together.
@@ -11,6 +12,7 @@ What is trained, drawn or measured already is not done again.
 import argparse
 import json
 from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +44,13 @@ WAYS = {
     "flow": [*(("jumps", steps) for steps in (1, 2, 5, 10, 50)), ("euler", 50)],
     "plain": [("euler", steps) for steps in (1, 5, 10, 50, 1000)],
 }
+NAMES = {"plain": "plain diffusion", "flow": "flow map"}
 ARRAYS = ("surface_points", "surface_normals", "joints", "skin_joints", "skin_weights", "vertices", "faces")
 GROUPS = ("seen rigs", "unseen rigs", "unseen procedural rigs")
+
+
+Scores = dict[str, dict[str, list[float]]]
+"""CD-J2J, precision, recall and IoU by way and group of rigs."""
 
 
 def config_of(name: str) -> RunConfig:
@@ -81,34 +88,36 @@ def draw(pipeline: JointPipeline, surfaces: torch.Tensor, steps: int, way: str) 
     return torch.cat(parts).numpy()
 
 
+def drawn(pipeline: JointPipeline, data: Path, ways: Sequence[tuple[str, int]]) -> dict[str, Any]:
+    """Points of every rig by way."""
+    records = [load_record(file, ARRAYS[:2]) for _, _, file in rigs(data)]
+    count = pipeline.model.autoencoder.points
+    rows = [np.concatenate([one.surface_points[:count], one.surface_normals[:count]], 1) for one in records]
+    surfaces = torch.from_numpy(np.stack(rows))
+    return {f"{way}-{steps}": draw(pipeline, surfaces, steps, way) for way, steps in ways}
+
+
 def predict(name: str, data: Path, runs: Path, device: str) -> None:
     """Train a run and draw its points, as far as that is not done."""
     run = runs / name
     if not (run / "config.json").is_file():
         train(config_of(name), data, run, device=device, progress=False)
-    if (run / "points.npz").is_file():
-        return
-    pipeline = JointPipeline.from_pretrained(run, device)
-    records = [load_record(file, ARRAYS[:2]) for _, _, file in rigs(data)]
-    count = pipeline.model.autoencoder.points
-    rows = [np.concatenate([one.surface_points[:count], one.surface_normals[:count]], 1) for one in records]
-    surfaces, ways = torch.from_numpy(np.stack(rows)), WAYS[name.split("-")[0]]
-    points: dict[str, Any] = {f"{way}-{steps}": draw(pipeline, surfaces, steps, way) for way, steps in ways}
-    np.savez(run / "points.npz", **points)
+    if not (run / "points.npz").is_file():
+        np.savez(
+            run / "points.npz", **drawn(JointPipeline.from_pretrained(run, device), data, WAYS[name.split("-")[0]])
+        )
 
 
-def measure(run: Path, data: Path) -> dict[str, dict[str, list[float]]]:
+def measure(points: Mapping[str, np.ndarray], data: Path) -> Scores:
     """CD-J2J, precision, recall and IoU by way and group."""
     scores: dict[str, dict[str, list]] = defaultdict(lambda: defaultdict(list))
-    with np.load(run / "points.npz") as points:
-        arrays = {way: points[way] for way in points.files}
-    for i, (group, _, file) in enumerate(tqdm(rigs(data), desc=run.name)):
+    for i, (group, _, file) in enumerate(tqdm(rigs(data))):
         record = load_record(file, ARRAYS)
         mesh = trimesh.Trimesh(record.vertices, record.faces, process=False)
         wanted = record.distinct_joints().astype(float)
         tolerance, size = local_diameters(wanted, mesh) / 2, float(mesh.extents.max())
-        for way, drawn in arrays.items():
-            found = cluster_joints(drawn[i].astype(float), RADIUS, FEWEST)[0]
+        for way, clouds in points.items():
+            found = cluster_joints(clouds[i].astype(float), RADIUS, FEWEST)[0]
             row = [joint_chamfer(found, wanted, size), *match_joints(found, wanted, tolerance)]
             scores[way][group].append(row)
     return {way: {group: np.mean(rows, 0).tolist() for group, rows in own.items()} for way, own in scores.items()}
@@ -120,36 +129,42 @@ HEAD = """# Skeletal joints in few steps
     geomflow prep build/joints.csv build/joints --rig --resolution 0 --volume-points 0 --near-points 0 --sharp-points 0
     python -m benchmarks.joints build/joints --out docs/results
 
-Preset `joints` for {steps:,} steps, with three seeds as a flow map and with three as a plain diffusion of the same
-network (`--objective instantaneous`); {flow:.0f} and {plain:.0f} minutes of a core each. `jumps` are those of the flow
-map, `euler` steps those of the ODE of the same weights (DDIM); either makes one network call a step. Mean and standard
-deviation over seeds of scores that are averaged over rigs, one of each cluster ({rigs}). CD-J2J is relative to the
-longest edge of the box; tolerances are half the local thickness ([how](../../geomflow/metrics/joints.py)).
+Preset `joints` for {steps:,} steps, with {flow_seeds} seeds as a flow map and with {plain_seeds} as a plain diffusion
+of the same network (`--objective instantaneous`); {flow:.0f} and {plain:.0f} minutes of a core each. `jumps` are those
+of the flow map, `euler` steps those of the ODE of the same weights (DDIM); either makes one network call a step. Mean
+and standard deviation over seeds of scores that are averaged over rigs, one of each cluster ({rigs}). CD-J2J is
+relative to the longest edge of the box; tolerances are half the local thickness
+([how](../../geomflow/metrics/joints.py)).
 """
 
 
 def write(runs: Path, data: Path, out: Path) -> None:
     """The tables, mean and spread over seeds, and the picture."""
-    found = {
-        kind: [json.loads(file.read_text()) for file in sorted(runs.glob(f"{kind}-*/scores.json"))] for kind in WAYS
-    }
-    facts = {kind: [checkpoint.load(runs / f"{kind}-{seed}").facts for seed in SEEDS] for kind in WAYS}
-    minutes = {kind: np.mean([one["training_seconds"] for one in facts[kind]]) / 60 for kind in WAYS}
+    done = {kind: sorted(file.parent for file in runs.glob(f"{kind}-*/scores.json")) for kind in NAMES}
+    found = {kind: [json.loads((run / "scores.json").read_text()) for run in own] for kind, own in done.items()}
+    facts = {kind: [checkpoint.load(run).facts for run in own] for kind, own in done.items()}
+    minutes = {kind: np.mean([one["training_seconds"] for one in own]) / 60 for kind, own in facts.items()}
+    seeds = {f"{kind}_seeds": len(own) for kind, own in done.items()}
     counts = Counter(group for group, _, _ in rigs(data))
     about = ", ".join(f"{counts[group]} {group}" for group in GROUPS)
-    lines = [HEAD.format(steps=facts["flow"][0]["step"], rigs=about, **minutes)]
-    for group in GROUPS:
-        lines += [f"\n## {group.capitalize()}\n", "| way | CD-J2J % | precision % | recall % | IoU % |"]
-        lines += ["| --- | --- | --- | --- | --- |"]
-        for kind, label in (("plain", "plain diffusion"), ("flow", "flow map")):
-            for way in found[kind][0]:
-                rows = 100 * np.array([one[way][group] for one in found[kind]])
-                cells = [f"{mean:.1f} ± {spread:.1f}" for mean, spread in zip(rows.mean(0), rows.std(0), strict=True)]
-                lines.append(f"| {label}, {way.replace('-', ' ')} | {' | '.join(cells)} |")
+    lines = [HEAD.format(steps=STEPS, rigs=about, **minutes, **seeds)]
+    lines += [line for group in GROUPS for line in table(group, found)]
     lines += ["", "![Rigs that were not seen in training, and their skeletons](joints.png)", "", CAPTION]
     print("\n".join(lines))
     (out / "joints.md").write_text("\n".join(lines) + "\n")
     save_png(image_sheet(pictures(runs, data), columns=SHOWN, size=SIZE), out / "joints.png")
+
+
+def table(group: str, found: dict[str, list[Scores]]) -> list[str]:
+    """Lines of the scores on a group of rigs, of models by kind: mean and spread."""
+    lines = [f"\n## {group.capitalize()}\n", "| way | CD-J2J % | precision % | recall % | IoU % |"]
+    lines += ["| --- | --- | --- | --- | --- |"]
+    for kind, models in found.items():
+        for way in models[0]:
+            rows = 100 * np.array([one[way][group] for one in models])
+            cells = [f"{mean:.1f} ± {spread:.1f}" for mean, spread in zip(rows.mean(0), rows.std(0), strict=True)]
+            lines.append(f"| {NAMES[kind]}, {way.replace('-', ' ')} | {' | '.join(cells)} |")
+    return lines
 
 
 SHOWN, SIZE = 10, 160
@@ -184,13 +199,19 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--runs", type=Path, default=Path("build/runs/joints"))
     parser.add_argument("--only", nargs="*", choices=RUNS, default=tuple(RUNS))
+    parser.add_argument("--model", help="an embedded model or a run: measure it and nothing else")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", type=Path, help="folder of tables and picture; without it nothing is measured")
     options = parser.parse_args()
+    if options.model:
+        points = drawn(JointPipeline.from_pretrained(options.model, options.device), options.data, WAYS["flow"])
+        print(*(line for group in GROUPS for line in table(group, {"flow": [measure(points, options.data)]})), sep="\n")
+        return
     for name in options.only:
         predict(name, options.data, options.runs, options.device)
         if options.out and not (options.runs / name / "scores.json").is_file():
-            scores = measure(options.runs / name, options.data)
+            with np.load(options.runs / name / "points.npz") as points:
+                scores = measure({way: points[way] for way in points.files}, options.data)
             (options.runs / name / "scores.json").write_text(json.dumps(scores, indent=2) + "\n")
     if options.out:
         write(options.runs, options.data, options.out)
