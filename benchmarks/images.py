@@ -147,8 +147,9 @@ Fashion-MNIST, 28 x 28. Frechet distance on features of
 [our own classifier](../../geomflow/metrics/weights/README.md) of 5,000 images (classes in turn) from the 10,000 test
 images; a perfect model would score {floor:.2f}. `jumps` are those of the flow map, one network call each; `Euler` is
 the ODE of the same weights, which for EDM and DDIM is the DDIM sampler. A name says what was changed of the preset
-(`RUNS` in the benchmark): the formulation, `plain` for training on instants alone, settings of the jumps, steps.
-Minutes are those of training on a shared GPU, up to eight runs side by side.
+(`RUNS` in the benchmark; U-Nets without a formulation in their name are EDM): the formulation, `plain` for training on
+instants alone, settings of the jumps, steps. Minutes are those of training on a shared GPU, up to eight runs side by
+side.
 """
 
 

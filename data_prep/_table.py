@@ -153,7 +153,7 @@ def report(recipe: Recipe, found: Found) -> str:
         for (name, split), count in sorted(counts([*there, *pending]).items())
     ]
     if found.download:
-        lines.append(f"to be downloaded: {len(pending)}")
+        lines.append(f"to be made or downloaded: {len(pending)}")
     if missing:
         lines.append(f"missing files: {len(missing)}: " + ", ".join(missing[:SHOWN]) + ", ..." * (len(missing) > SHOWN))
     return "\n".join([*lines, *(f"note: {note}" for note in found.notes), f"terms: {recipe.terms}"])

@@ -107,7 +107,11 @@ class Decoder(Protocol):
 
 @runtime_checkable
 class Network(Protocol):
-    """Anything that maps a state and two times to an output like the state; it does not know what it predicts."""
+    """Anything that maps a state and two times to an output like the state; it does not know what it predicts.
+
+    One that takes long to read conditions may have a method `encode_condition`: from a condition to another, of as many
+    rows, which tells it the same and is quick to read.
+    """
 
     def __call__(
         self,

@@ -44,7 +44,7 @@ BONE, JOINT, BONE_DOTS = (0.15, 0.15, 0.15), (0.85, 0.1, 0.1), 60
 UNIT_BOX = np.array([[-1.0] * 3, [1.0] * 3])
 
 DARK = 170
-"""Least channel of pixels that are dots and not the ground around them."""
+"""Pixels with a channel below this are dots, others the ground around them."""
 
 OCCLUSION_RAYS = wp.constant(10)
 SHADOW_RAYS = wp.constant(3)
@@ -129,7 +129,6 @@ def render_skeleton(
     size: int = 320,
     azimuth: float = 35.0,
     elevation: float = 18.0,
-    color: Rgb = PALETTE[0],
 ) -> Picture:
     """Return a square picture of a mesh with its skeleton over it, as if it were glass: joints red, bones black.
 
@@ -140,12 +139,11 @@ def render_skeleton(
         size: Pixels per side.
         azimuth: Degrees by which the camera is turned from +z towards +x.
         elevation: Degrees above the horizon.
-        color: Red, green and blue in [0, 1] of the mesh.
 
     Raises:
         ValueError: The mesh has no faces, there is no joint, or the size is not positive.
     """
-    picture = render(mesh, size, azimuth, elevation, color)
+    picture = render(mesh, size, azimuth, elevation)
     upper = joints[np.where(parents < 0, np.arange(len(joints)), parents)]
     bones = np.vstack([(1 - t) * joints + t * upper for t in np.linspace(0, 1, BONE_DOTS)])
     for points, paint, radius in ((bones, BONE, 2), (joints, JOINT, max(3, size // 60))):

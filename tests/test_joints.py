@@ -9,6 +9,7 @@ import pytest
 import torch
 import trimesh
 
+from data_prep.procedural_rigs import rig
 from geomflow import shelves
 from geomflow.checkpoint import Checkpoint
 from geomflow.cli import main
@@ -18,6 +19,7 @@ from geomflow.geometry.primitives import Box
 from geomflow.geometry.rig import Rig
 from geomflow.geometry.surface import sample_surface
 from geomflow.geometry.write_rig import write_rig
+from geomflow.metrics.joints import joint_chamfer
 from geomflow.model import LatentModel, LatentScale
 from geomflow.pipelines.joints import SEEN, JointPipeline, _largest_body
 from geomflow.prep.recipe import Recipe
@@ -136,6 +138,31 @@ def test_joints_come_back_in_the_frame_of_the_mesh(steps):
     assert found.nfe == steps
 
 
+def test_the_embedded_model_finds_the_joints_of_rigs_it_has_not_seen():
+    """Nearer to a character's own joints than to another's, and than points of its surface are; in any frame."""
+    rigs = {family: rig(family, 2000, resolution=48) for family in ("robot", "fish")}
+    pipeline = JointPipeline.from_pretrained("joints")
+    for family, (mesh, own) in rigs.items():
+        moved = mesh.copy().apply_scale(3.0).apply_translation((5.0, -2.0, 1.0))
+        found = (pipeline(moved, steps=5).joints - (5.0, -2.0, 1.0)) / 3.0
+        away = {name: joint_chamfer(found, other.joints.astype(float)) for name, (_, other) in rigs.items()}
+        assert min(away, key=away.__getitem__) == family
+        surface = sample_surface(mesh, len(found), seed=0).points
+        assert away[family] < 0.7 * joint_chamfer(surface, own.joints.astype(float))
+
+
+def test_the_surface_is_read_once_for_all_steps():
+    pipeline, calls = JointPipeline.from_pretrained("joints"), []
+    reader = pipeline.model.flow_map.network.condition
+    reader.register_forward_hook(lambda *_: calls.append(1))
+    mesh = pole()
+    assert pipeline(mesh, steps=3).nfe == 3
+    assert len(calls) == 1
+    auto = pipeline(mesh, steps="auto", tolerance=0.3)
+    assert len(calls) == 3  # once to choose the steps, once to take them
+    assert auto.nfe == auto.steps < 64
+
+
 def test_meshes_without_a_volume_and_of_several_bodies_are_refused():
     pipeline = predicting([HEAD, FOOT])
     sheet = trimesh.Trimesh([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]], [[0, 1, 2], [0, 2, 3]], process=False)
@@ -178,7 +205,7 @@ def test_the_command_writes_json_and_a_picture(tmp_path, capsys):
     assert main(["joints", str(run), str(tmp_path / "pole.ply"), "--out", str(out), "--picture", "a.jpg"]) == 2
     assert "--picture must be a .png file" in capsys.readouterr().err
     assert main(["joints", str(run), str(tmp_path / "pole.ply"), "--out", str(out), "--steps", "0"]) == 2
-    assert "steps and draws must be at least 1, given 0 and 2" in capsys.readouterr().err
+    assert "steps must be whole numbers of at least 1" in capsys.readouterr().err
     sheet = trimesh.Trimesh([[0, 0, 0], [1, 0, 0], [1, 1, 0]], [[0, 1, 2]], process=False)
     sheet.export(tmp_path / "sheet.ply")
     assert main(["joints", str(run), str(tmp_path / "sheet.ply"), "--out", str(out)]) == 1
@@ -193,6 +220,9 @@ def test_data_that_do_not_fit_are_named(folder, tmp_path):
         shelves.load(
             "datasets", "joints", folder=str(folder), autoencoder=encoder, scale=LatentScale(encoder.latent_shape)
         )
+    few = shelves.load("encoders", "joint_set", tokens=1, points=POINTS)
+    with pytest.raises(ConfigError, match=r"at most as many joints as points in a set, 1, found 2; --encoder.tokens"):
+        shelves.load("datasets", "joints", folder=str(folder), autoencoder=few, scale=LatentScale(few.latent_shape))
     (tmp_path / "a").mkdir()
     Box().mesh().export(tmp_path / "a" / "box.ply")
     prepare(tmp_path / "a", tmp_path / "set", Recipe(resolution=0, surface_points=POINTS), progress=False)

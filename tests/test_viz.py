@@ -91,6 +91,16 @@ def test_a_skeleton_shows_through_its_surface():
     assert (picture[52, 60] == render(box, 120, 0.0, 0.0)[52, 60]).all()
 
 
+def test_bones_are_those_of_the_parents():
+    """A corner: the last joint hangs on the first, so no bone runs from the second one to it."""
+    joints = np.array([[-0.5, -0.5, 0.0], [0.5, -0.5, 0.0], [-0.5, 0.5, 0.0]])
+    box = Box((0.8, 0.8, 0.1)).mesh()
+    drawn, bare = render_skeleton(box, joints, np.array([-1, 0, 0]), 120, 0.0, 0.0), render(box, 120, 0.0, 0.0)
+    near = 60 - round(60 * 0.5 / (0.28 * 5.2))  # the column of the first and the last, seen from 5.2 away
+    assert drawn[60, near - 1 : near + 2].max(axis=1).min() < 130
+    assert (drawn[58:63, 58:63] == bare[58:63, 58:63]).all()
+
+
 def test_points_that_are_not_there_are_refused():
     with pytest.raises(ValueError, match="wanted points to draw on at least 1 pixel, given 0 finite ones"):
         render_points(np.full((3, 3), np.nan))

@@ -1,6 +1,7 @@
 """Verb for skeletons: the joints of a surface."""
 
 from pathlib import Path
+from typing import Any
 
 import tyro
 
@@ -52,9 +53,9 @@ def joints(
     say(f"wrote {out}: {len(found.joints)} joints in {steps} steps, {sum(found.seconds.values()):.1f} s")
 
 
-def _draw(surface: object, found: object, picture: Path) -> None:
+def _draw(surface: Any, found: Any, picture: Path) -> None:
     from geomflow.geometry.frame import normalize
     from geomflow.viz import render_skeleton, save_png
 
-    unit, frame = normalize(surface)  # pyright: ignore[reportArgumentType]
-    save_png(render_skeleton(unit, frame.apply(found.joints), found.parents, size=640), picture)  # pyright: ignore
+    unit, frame = normalize(surface)
+    save_png(render_skeleton(unit, frame.apply(found.joints), found.parents, size=640), picture)

@@ -125,7 +125,7 @@ def make(
 
     Raises:
         RecordError: No such dataset or split, or a record without a rig.
-        ConfigError: Another condition.
+        ConfigError: Another condition, or a rig with more joints than points in a set.
     """
     if condition != "surface":
         raise ConfigError(f"condition must be 'surface' for joints, given {condition!r}")
@@ -137,6 +137,12 @@ def make(
             f"{folder}: wanted {autoencoder.points} surface points in every record, found {fewest} in one"
         )
     joints = [load_record(file, RIGGED).distinct_joints() for file in files]
+    most = max(range(len(files)), key=lambda i: len(joints[i]))
+    if len(joints[most]) > autoencoder.tokens:
+        raise ConfigError(
+            f"{files[most]}: wanted at most as many joints as points in a set, {autoencoder.tokens}, "
+            f"found {len(joints[most])}; --encoder.tokens makes room"
+        )
     clusters = torch.tensor([sorted(set(names)).index(name) for name in names])
     stacked = torch.from_numpy(np.stack([surface[:fewest] for surface in surfaces]))
     moving = [torch.from_numpy(one).float() for one in joints]

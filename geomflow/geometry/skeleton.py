@@ -18,8 +18,20 @@ DETOUR = 4.0
 """How much longer a bone counts where it runs outside."""
 
 
+def without_strays(points: Float[np.ndarray, "n 3"], distance: Outside, farthest: float) -> Float[np.ndarray, "m 3"]:
+    """Return the points that are no farther outside of a shape than some distance; all of them if none is.
+
+    Args:
+        points: Points about joints, which lie inside of a shape or near its surface.
+        distance: The shape's signed distance.
+        farthest: Distance outside, in the points' unit.
+    """
+    near = distance(points) <= farthest
+    return points[near] if near.any() else points
+
+
 def cluster_joints(
-    points: Float[np.ndarray, "n 3"], radius: float, least: float = 0.25
+    points: Float[np.ndarray, "n 3"], radius: float, least: float = 0.6
 ) -> tuple[Float[np.ndarray, "j 3"], Float[np.ndarray, " j"]]:
     """Return the centres of clusters of points, largest cluster first, and the root mean square spread about each.
 

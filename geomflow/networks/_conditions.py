@@ -185,7 +185,7 @@ def read_condition(module: Any, condition: Any, x: Tensor) -> tuple[Any, Tensor 
     Raises:
         ValueError: The condition is not of the module's kind.
     """
-    if isinstance(condition, Mapping) and set(condition) == set(READ):
+    if getattr(module, "shows", False) and condition is not None and set(condition) == set(READ):
         return tuple(condition[name] for name in READ)
     null = module.null if module else {}
     if condition is not None and (not isinstance(condition, Mapping) or set(condition) != set(null)):

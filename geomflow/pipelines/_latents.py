@@ -57,7 +57,7 @@ def draw(
 
 
 def _encoded(flow_map: FlowMap, asked: Told, device: torch.device) -> Told:
-    """The condition as the network knows it after the first call, if it has a way to say that."""
+    """The condition as the network knows it once it has read it, if it can read it apart (see `interfaces.Network`)."""
     encode = getattr(flow_map.network, "encode_condition", None)
     return replace(asked, row=encode(asked.rows(1, device))) if encode and asked.row else asked
 
@@ -76,8 +76,9 @@ def enough_steps(model: LatentModel, tolerance: float, seed: int, asked: Told, c
         ValueError: The tolerance is not positive.
         CheckpointError: The model has no flow map.
     """
-    noise = noise_of(model, count, seed)
-    return flow_map_of(model).enough_steps(noise, tolerance, condition=asked.rows(count, noise.device))
+    noise, flow_map = noise_of(model, count, seed), flow_map_of(model)
+    asked = _encoded(flow_map, asked, noise.device)
+    return flow_map.enough_steps(noise, tolerance, condition=asked.rows(count, noise.device))
 
 
 def noise_of(model: LatentModel, count: int, seed: int) -> Float[Tensor, " count *latent"]:

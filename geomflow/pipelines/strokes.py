@@ -1,6 +1,7 @@
 """Pipeline of drawings: strokes travel from noise to the outline of an image."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from geomflow.geometry.strokes import evaluate_strokes, rasterize_strokes
 from geomflow.model import LatentModel
 from geomflow.pipeline import Clock, Pipeline
 from geomflow.pipelines._condition import Told
-from geomflow.pipelines._latents import draw
+from geomflow.pipelines._latents import draw, enough_steps
 
 SAMPLES = 16
 """Points at which each stroke is drawn."""
@@ -51,9 +52,10 @@ class StrokePipeline(Pipeline):
         self,
         condition: UInt8[np.ndarray, "height width"],
         count: int = 1,
-        steps: int = 4,
+        steps: int | Literal["auto"] = 4,
         seed: int = 0,
         *,
+        tolerance: float = 0.04,
         ode: bool = False,
     ) -> Sketch:
         """Return drawings of an image.
@@ -61,8 +63,10 @@ class StrokePipeline(Pipeline):
         Args:
             condition: Grey image of the size that the model was trained on, bright on black.
             count: Number of drawings; drawing i has the seed `seed + i`.
-            steps: Jumps from noise to strokes, each one network call.
+            steps: Jumps from noise to strokes, each one network call; `auto` takes the fewest whose strokes are within
+                `tolerance` of those of twice as many.
             seed: Seed of the first drawing's noise.
+            tolerance: Root-mean-square gap for `auto`, in standard deviations of a coordinate.
             ode: Solve the instantaneous ODE by Heun's method instead of jumping.
 
         Raises:
@@ -73,8 +77,11 @@ class StrokePipeline(Pipeline):
             given = f"{condition.dtype} of shape {condition.shape}"
             raise ValueError(f"condition must be a grey image, uint8 of shape ({size}, {size}), given {given}")
         clock = Clock()
+        told = Told({"image": torch.from_numpy(condition)[None, None].float() / 127.5 - 1})
+        if steps == "auto":
+            with clock.stage("choice of steps"):
+                steps = enough_steps(self.model, tolerance, seed, told)
         with clock.stage("network"):
-            told = Told({"image": torch.from_numpy(condition)[None, None].float() / 127.5 - 1})
             latents = draw(self.model, count, steps, seed, told, ode)
         strokes = self.model.autoencoder.decode(latents).double().cpu().numpy()
         return Sketch(strokes, steps, 2 * steps - 1 if ode else steps, seed, clock.seconds)

@@ -51,7 +51,7 @@ def test_by_default_only_by_and_cc0_are_kept_and_nothing_is_downloaded(uids, tmp
     ]
     assert not package.asked
     text = report(RECIPE, found)
-    assert "to be downloaded: 2\nnote: 2 left out: licence by-nc\nnote: 1 uids are not in Objaverse\n" in text
+    assert "to be made or downloaded: 2\nnote: 2 left out: licence by-nc\nnote: 1 uids are not in Objaverse\n" in text
 
 
 def test_only_kept_models_are_downloaded(uids, tmp_path):

@@ -76,7 +76,7 @@ def test_a_dry_run_writes_and_downloads_nothing(recipe, tmp_path, capsys):
     run(pending, [str(tmp_path), "--out", str(tmp_path / "new.csv"), "--dry-run"])
     said = capsys.readouterr().out
     assert "far: 0 shapes\n" in said
-    assert "to be downloaded: 2\n" in said
+    assert "to be made or downloaded: 2\n" in said
     assert "missing" not in said
     assert not (tmp_path / "new.csv").exists()
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from geomflow.geometry.primitives import Box, Difference, Moved
-from geomflow.geometry.skeleton import cluster_joints, skeleton_tree
+from geomflow.geometry.skeleton import cluster_joints, skeleton_tree, without_strays
 
 
 def test_points_about_joints_are_gathered_and_strays_left_out():
@@ -21,6 +21,22 @@ def test_points_about_joints_are_gathered_and_strays_left_out():
     nearest = np.linalg.norm(found[:, None] - joints, axis=2).min(1)
     assert nearest.max() < 0.01
     np.testing.assert_allclose(spread, 0.01 * 3**0.5, rtol=0.4)
+
+
+def test_strays_are_points_far_outside():
+    ball = lambda points: np.linalg.norm(points, axis=1) - 1  # noqa: E731
+    points = np.array([[0.0, 0, 0], [0, 1.05, 0], [0, 0, 1.2]])
+    np.testing.assert_array_equal(without_strays(points, ball, 0.1), points[:2])
+    np.testing.assert_array_equal(without_strays(points[2:], ball, 0.1), points[2:])
+
+
+def test_a_joint_has_its_share_of_the_points():
+    """Three clusters of 11, 10 and 5 or 6 points: a joint needs 0.6 of their mean number, 5.2 or 5.4."""
+    places = np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0]])
+    for count, wanted in ((5, 2), (6, 3)):
+        points = np.repeat(places, [11, 10, count], axis=0)
+        assert len(cluster_joints(points, 0.1, least=0.6)[0]) == wanted
+    assert len(cluster_joints(np.repeat(places, [11, 10, 1], axis=0), 0.1, least=0.0)[0]) == 3
 
 
 def test_one_point_is_a_joint_and_none_is_an_error():
