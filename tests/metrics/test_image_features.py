@@ -128,6 +128,7 @@ def test_features_are_in_standard_deviations_over_the_training_images(fashion):
     assert np.abs(found.std(axis=0) - 1).max() < 0.1
 
 
+@pytest.mark.slow
 def test_training_images_are_at_the_floor_from_test_images(fashion):
     train, test = (fashion[split].images[:6000].reshape(4, 1500, 28, 28) for split in ("train", "test"))
     found = [classifier_frechet(*parts) for parts in zip(train, test, strict=True)]
