@@ -51,7 +51,6 @@ NAMES = {"plain": "plain diffusion", "flow": "flow map"}
 ARRAYS = ("surface_points", "surface_normals", "joints", "skin_joints", "skin_weights", "vertices", "faces")
 GROUPS = (SEEN, UNSEEN, MADE) = ("seen rigs", "unseen rigs", "unseen procedural rigs")
 
-
 Scores = dict[str, dict[str, list[float]]]
 """CD-J2J, precision, recall and IoU by way and group of rigs."""
 

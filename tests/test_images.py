@@ -188,14 +188,14 @@ def test_a_flow_map_works_on_the_latents_of_any_autoencoder(folder, tmp_path, ca
     monkeypatch.syspath_prepend(str(Path(__file__).parent.parent))
     run = tmp_path / "run"
     settings = {"encoder": "tests.haar", "network.widths": "[16, 32]", "network.patch": "1", "optimization.ema": "0.95"}
-    settings |= {"optimization.steps": "180", "optimization.batch_size": "32", "optimization.warmup": "10"}
+    settings |= {"optimization.steps": "200", "optimization.batch_size": "32", "optimization.warmup": "10"}
     options = [part for key, value in settings.items() for part in (f"--{key}", value)]
     with without_shape_checks():
         assert main(["train", "image_unet", "--data", str(folder), "--out", str(run), *options]) == 0
     assert f'generate {run} --class "standing"' in capsys.readouterr().out
     pipeline = Pipeline.from_pretrained(run)
     scores = [lying(pipeline(32, 4, condition=name).images).mean() for name in NAMES]
-    assert scores[1] - scores[0] > 0.12
+    assert scores[1] - scores[0] > 0.25
     assert pipeline(2, condition="lying").latents.shape == (2, 4, 4, 4)
     with pytest.raises(ValueError, match="inpaint wants a model of pixels"):
         pipeline.inpaint(np.zeros((1, 8, 8, 1), np.uint8), np.zeros((1, 8, 8), bool))

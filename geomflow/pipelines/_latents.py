@@ -1,6 +1,7 @@
 """From noise to latents: what the pipelines of all models with an autoencoder and a flow map share."""
 
 from dataclasses import replace
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -9,6 +10,7 @@ from torch import Tensor
 from geomflow.errors import CheckpointError
 from geomflow.flow import FlowMap
 from geomflow.model import LatentModel
+from geomflow.pipeline import Clock
 from geomflow.pipelines._condition import Told
 
 AUTO_COUNT = 16
@@ -60,6 +62,25 @@ def _encoded(flow_map: FlowMap, asked: Told, device: torch.device) -> Told:
     """The condition as the network knows it once it has read it, if it can read it apart (see `interfaces.Network`)."""
     encode = getattr(flow_map.network, "encode_condition", None)
     return replace(asked, row=encode(asked.rows(1, device))) if encode and asked.row else asked
+
+
+def chosen_steps(
+    model: LatentModel, steps: int | Literal["auto"], tolerance: float, seed: int, asked: Told, clock: Clock
+) -> int:
+    """Return the number of steps that was asked for; for `auto` as few as `enough_steps` finds, which is timed.
+
+    Args:
+        model: The model.
+        steps: What was asked for.
+        tolerance: See `enough_steps`.
+        seed: See `enough_steps`.
+        asked: What the network is told.
+        clock: Gets the stage `choice of steps`.
+    """
+    if steps != "auto":
+        return steps
+    with clock.stage("choice of steps"):
+        return enough_steps(model, tolerance, seed, asked)
 
 
 def enough_steps(model: LatentModel, tolerance: float, seed: int, asked: Told, count: int = AUTO_COUNT) -> int:

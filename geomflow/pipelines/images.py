@@ -13,7 +13,7 @@ from geomflow.image_generation import ImageGeneration
 from geomflow.model import LatentModel
 from geomflow.pipeline import Clock, Pipeline
 from geomflow.pipelines._condition import told
-from geomflow.pipelines._latents import NETWORK_BATCH, draw, enough_steps, flow_map_of, noise_of
+from geomflow.pipelines._latents import NETWORK_BATCH, chosen_steps, draw, flow_map_of, noise_of
 from geomflow.steer import inpaint
 
 
@@ -50,9 +50,7 @@ class ImagePipeline(Pipeline):
             CheckpointError: The model has no flow map.
         """
         asked, clock = told(condition, self.saved.config), Clock()
-        if steps == "auto":
-            with clock.stage("choice of steps"):
-                steps = enough_steps(self.model, tolerance, seed, asked)
+        steps = chosen_steps(self.model, steps, tolerance, seed, asked, clock)
         with clock.stage("network"):
             latents = draw(self.model, count, steps, seed, asked, ode)
         with clock.stage("decode"):

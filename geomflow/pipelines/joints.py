@@ -19,7 +19,7 @@ from geomflow.geometry.surface import sample_surface
 from geomflow.model import LatentModel
 from geomflow.pipeline import Clock, Pipeline
 from geomflow.pipelines._condition import Told
-from geomflow.pipelines._latents import draw, enough_steps
+from geomflow.pipelines._latents import chosen_steps, draw
 
 RADIUS, STRAY = 0.14, 0.03
 """Distance in the unit frame under which points are at one joint, and how far outside of the shape they are strays:
@@ -103,22 +103,24 @@ class JointPipeline(Pipeline):
         """
         if draws < 1:
             raise ValueError(f"draws must be at least 1, given {draws}")
+
+        def distance(places: np.ndarray) -> np.ndarray:
+            return field(places).distance
+
         clock = Clock()
         with clock.stage("surface"):
             unit, frame = normalize(condition)
             field = SignedDistanceField(unit, internal_walls=False)
             surface = _surface(field, self.model.autoencoder.points, seed)
         told = Told({"surface": torch.from_numpy(surface)[None]})
-        if steps == "auto":
-            with clock.stage("choice of steps"):
-                steps = enough_steps(self.model, tolerance, seed, told)
+        steps = chosen_steps(self.model, steps, tolerance, seed, told, clock)
         with clock.stage("network"):
             latents = draw(self.model, draws, steps, seed, told, ode)
             points = self.model.autoencoder.decode(latents).flatten(0, 1).cpu().double().numpy()
         with clock.stage("skeleton"):
-            points = without_strays(points, lambda places: field(places).distance, STRAY)
+            points = without_strays(points, distance, STRAY)
             joints, spread = cluster_joints(points, RADIUS)
-            parents = skeleton_tree(joints, lambda places: field(places).distance)
+            parents = skeleton_tree(joints, distance)
         nfe = 2 * steps - 1 if ode else steps
         joints, points = frame.undo(joints), frame.undo(points)
         return JointPrediction(joints, parents, spread / frame.scale, points, steps, nfe, seed, clock.seconds)

@@ -22,7 +22,7 @@ from geomflow.geometry.surface import sample_surface
 from geomflow.model import LatentModel
 from geomflow.pipeline import Clock, Pipeline
 from geomflow.pipelines._condition import Condition, Told, told
-from geomflow.pipelines._latents import AUTO_COUNT, draw, enough_steps
+from geomflow.pipelines._latents import AUTO_COUNT, chosen_steps, draw, enough_steps
 from geomflow.pipelines._meshing import Floaters, Meshing
 
 
@@ -74,9 +74,7 @@ class ShapePipeline(Pipeline):
         meshing, asked = Meshing(resolution, refine, floaters, repair), told(condition, self.saved.config)
         _check_candidates(candidates, asked)
         clock = Clock()
-        if steps == "auto":
-            with clock.stage("choice of steps"):
-                steps = enough_steps(self.model, tolerance, seed, asked)
+        steps = chosen_steps(self.model, steps, tolerance, seed, asked, clock)
         with clock.stage("network"):
             latents = draw(self.model, count * candidates, steps, seed, asked)
         if candidates > 1:

@@ -12,7 +12,7 @@ from geomflow.geometry.strokes import evaluate_strokes, rasterize_strokes
 from geomflow.model import LatentModel
 from geomflow.pipeline import Clock, Pipeline
 from geomflow.pipelines._condition import Told
-from geomflow.pipelines._latents import draw, enough_steps
+from geomflow.pipelines._latents import chosen_steps, draw
 
 SAMPLES = 16
 """Points at which each stroke is drawn."""
@@ -78,9 +78,7 @@ class StrokePipeline(Pipeline):
             raise ValueError(f"condition must be a grey image, uint8 of shape ({size}, {size}), given {given}")
         clock = Clock()
         told = Told({"image": torch.from_numpy(condition)[None, None].float() / 127.5 - 1})
-        if steps == "auto":
-            with clock.stage("choice of steps"):
-                steps = enough_steps(self.model, tolerance, seed, told)
+        steps = chosen_steps(self.model, steps, tolerance, seed, told, clock)
         with clock.stage("network"):
             latents = draw(self.model, count, steps, seed, told, ode)
         strokes = self.model.autoencoder.decode(latents).double().cpu().numpy()
