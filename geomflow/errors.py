@@ -85,5 +85,9 @@ class TrainingError(GeomflowError):
     """Training cannot go on; the message says at which step and what to resume from."""
 
 
+class LibraryMissing(GeomflowError, ImportError):
+    """An optional library is wanted that is not installed; the message says how to install it."""
+
+
 class DiskFull(GeomflowError):
     """What is to be written is larger than the free space; nothing was computed yet."""

@@ -17,6 +17,7 @@ from geomflow.errors import EmptySurface
 from geomflow.geometry.extract import extract_mesh
 from geomflow.geometry.frame import similarity_of
 from geomflow.geometry.winding import WindingTree
+from geomflow.libraries import library
 
 NEIGHBOURS = 16
 """Points whose tangent planes are blended."""
@@ -87,10 +88,7 @@ def _triangles(points: np.ndarray, normals: np.ndarray, areas: np.ndarray) -> np
 
 
 def _poisson(points: np.ndarray, normals: np.ndarray, resolution: int) -> trimesh.Trimesh:
-    try:
-        import open3d  # pyright: ignore[reportMissingImports]
-    except ImportError as error:
-        raise ImportError("method 'poisson' needs Open3D: pip install 'geomflow[open3d]', or take 'winding'") from error
+    open3d = library("open3d", "method 'poisson' (unlike 'winding')", "geomflow[open3d]")
     cloud = open3d.geometry.PointCloud(open3d.utility.Vector3dVector(points))
     cloud.normals = open3d.utility.Vector3dVector(normals)
     depth = max(1, int(np.ceil(np.log2(resolution))))

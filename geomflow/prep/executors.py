@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from geomflow.errors import GeomflowError
+from geomflow.libraries import library
 from geomflow.prep.isolation import Isolation, Limits, Result, Task, failure
 
 ANSWER_SECONDS = 20
@@ -94,10 +95,7 @@ def _done(futures: set[Any], running: dict[Any, Task]) -> Generator[Result, None
 @contextmanager
 def _client(workers: int, scheduler: str) -> Iterator[Any]:
     """Give a client of the cluster at an address, or of one made here for as long as it is needed."""
-    try:
-        import distributed
-    except ImportError as error:
-        raise GeomflowError("the Dask engine needs dask and distributed: pip install 'geomflow[dask]'") from error
+    distributed = library("distributed", "the Dask engine", "geomflow[dask]")
     if not scheduler:
         options: dict[str, Any] = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": None}
         cluster: Any = distributed.LocalCluster(**options)
