@@ -1,4 +1,4 @@
-"""Optional libraries: imported when they are needed, and named with the line that installs them when they are not there."""
+"""Optional libraries: imported when they are needed, and missed with the line that installs them."""
 
 import importlib
 from types import ModuleType
