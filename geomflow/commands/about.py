@@ -34,7 +34,12 @@ def list_items(shelf: tyro.conf.Positional[Shelf], /) -> None:
 
 
 def doctor() -> None:
-    """Show versions, devices, and optional libraries with what each would add."""
-    from geomflow.doctor import examine
+    """Show versions, devices, and optional libraries with what each would add; exit 1 if something is broken."""
+    from geomflow.doctor import examine, verdict
+    from geomflow.errors import GeomflowError
 
-    say("\n".join(examine()))
+    findings = examine()
+    say("\n".join(finding.text for finding in findings))
+    if any(finding.broken for finding in findings):
+        raise GeomflowError(verdict(findings))
+    say(verdict(findings))
