@@ -26,27 +26,27 @@ class Extra(NamedTuple):
     Attributes:
         name: Its distribution.
         adds: What people install it for.
-        install: What pip is to be given.
+        cure: The command that installs it.
     """
 
     name: str
     adds: str
-    install: str
+    cure: str
 
 
 OPTIONAL = (
-    Extra("plotly", "shapes that turn in a notebook, geomflow view", "geomflow[viz]"),
-    Extra("matplotlib", "figures without a browser", "geomflow[viz]"),
-    Extra("pyvista", "pictures by OpenGL", "geomflow[viz]"),
-    Extra("trame-pyvista", "pages by vtk.js, geomflow view --backend pyvista", "geomflow[viz]"),
-    Extra("imageio-ffmpeg", "turntables as MP4", "geomflow[viz]"),
-    Extra("jupyterlab", "the notebooks", "geomflow[notebooks]"),
-    Extra("distributed", "geomflow prep --engine dask", "geomflow[dask]"),
-    Extra("s3fs", "datasets on S3", "geomflow[remote]"),
-    Extra("webdataset", "a reader of the shards of geomflow pack", "geomflow[pack]"),
-    Extra("open3d", "its meshes from and to ours, Poisson reconstruction", "geomflow[open3d]"),
-    Extra("usd-core", "USD files", "usd-core"),
-    Extra("pytorch3d", "its meshes from and to ours", "pytorch3d (conda-forge has it built)"),
+    Extra("plotly", "shapes that turn in a notebook, geomflow view", "pip install 'geomflow[viz]'"),
+    Extra("matplotlib", "figures without a browser", "pip install 'geomflow[viz]'"),
+    Extra("pyvista", "pictures by OpenGL", "pip install 'geomflow[viz]'"),
+    Extra("trame-pyvista", "pages by vtk.js, geomflow view --backend pyvista", "pip install 'geomflow[viz]'"),
+    Extra("imageio-ffmpeg", "turntables as MP4", "pip install 'geomflow[viz]'"),
+    Extra("jupyterlab", "the notebooks", "pip install 'geomflow[notebooks]'"),
+    Extra("distributed", "geomflow prep --engine dask", "pip install 'geomflow[dask]'"),
+    Extra("s3fs", "datasets on S3", "pip install 'geomflow[remote]'"),
+    Extra("webdataset", "a reader of the shards of geomflow pack", "pip install 'geomflow[pack]'"),
+    Extra("open3d", "its meshes from and to ours, Poisson reconstruction", "pip install 'geomflow[open3d]'"),
+    Extra("usd-core", "USD files", "pip install usd-core"),
+    Extra("pytorch3d", "its meshes from and to ours", "conda install -c conda-forge pytorch3d"),
 )
 
 VARIABLES = ("GEOMFLOW_DATA", "GEOMFLOW_OPS", "GEOMFLOW_DEBUG", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")
@@ -101,8 +101,8 @@ def _required() -> Iterator[Finding]:
 
 
 def _optional() -> Iterator[Finding]:
-    for name, adds, install in OPTIONAL:
-        yield Finding(f"{name} {version_of(name) or f'not installed; would add {adds}: pip install {install!r}'}")
+    for name, adds, cure in OPTIONAL:
+        yield Finding(f"{name} {version_of(name) or f'not installed; would add {adds}: {cure}'}")
 
 
 def _torch_devices() -> Iterator[Finding]:
