@@ -196,6 +196,10 @@ def image_sheet(images: Sequence[UInt8[np.ndarray, "..."]], columns: int = 8, si
 def save_png(picture: Picture, path: str | Path) -> None:
     """Write a picture; the file appears whole or not at all.
 
+    Args:
+        picture: The pixels.
+        path: The file.
+
     Raises:
         OSError: It cannot be written.
     """
