@@ -38,7 +38,7 @@ def names(shelf: str) -> list[str]:
     """Items of ``shelf`` in alphabetical order, found without importing any of them.
 
     Args:
-        shelf: Name of the shelf.
+        shelf: a folder of the package, such as ``"formulations"``.
 
     Raises:
         ConfigError: there is no such shelf.
