@@ -4,7 +4,7 @@ PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3.14 py
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help demo test bench bench-ops bench-prep bench-evaluation clean
+.PHONY: help demo test docs bench bench-ops bench-prep bench-evaluation clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /make \1 \t/p' $(MAKEFILE_LIST)
@@ -37,6 +37,13 @@ test: .venv/installed-test  ## lint, types, import contracts and the default tes
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest
+
+.venv/installed-docs: .venv/installed-test
+	$(PIP) --editable ".[test,docs]"
+	@touch $@
+
+docs: .venv/installed-docs  ## the documentation as a site, into build/site; open build/site/index.html
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 .venv/installed-bench: .venv/installed-test
 	$(PIP) --editable ".[test,bench]"

@@ -35,6 +35,10 @@ NON_COMMERCIAL = "LICENSE-CC-BY-NC-4.0.txt"
 def find(root: Path, classes: Sequence[str] = ()) -> Found:
     """Return the models of the table, with the product types of the listings as classes.
 
+    Args:
+        root: Folder of the collection as it is published.
+        classes: Product types to keep; all if there are none.
+
     Raises:
         RecordError: The table is missing or no such table, a listing cannot be read, or there is no such class.
     """
@@ -60,6 +64,9 @@ def find(root: Path, classes: Sequence[str] = ()) -> Found:
 
 def product_types(root: Path) -> dict[str, str]:
     """Return the product type of each model, in lower case, from the first listing that shows it.
+
+    Args:
+        root: Folder of the collection as it is published.
 
     Raises:
         RecordError: A listing is not compressed JSON, one object per line.

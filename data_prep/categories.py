@@ -36,6 +36,9 @@ FEWEST = 20
 def find(root: Path) -> Found:
     """Return the shapes of all classes that are large enough.
 
+    Args:
+        root: Folder of the collections, with a manifest each.
+
     Raises:
         RecordError: The data folder lacks a collection's manifest.
     """

@@ -25,6 +25,9 @@ TERMS = "SIL OFL 1.1 / Apache-2.0, Google (Noto Color Emoji); those of other arc
 def read_archive(path: Path) -> tuple[UInt8[np.ndarray, "n height width 4"], np.ndarray]:
     """Return the images of an archive and the split of each.
 
+    Args:
+        path: The .npz archive.
+
     Raises:
         RecordError: The file is missing, no such archive, or its images are no RGBA.
     """
@@ -46,6 +49,10 @@ def on_ground(
 ) -> UInt8[np.ndarray, "n height width 3"]:
     """Return the images laid on a grey ground.
 
+    Args:
+        images: Colours with an opacity.
+        ground: Grey value behind them, from 0 to 255.
+
     Raises:
         RecordError: The ground is not from 0 to 255.
     """
@@ -56,7 +63,11 @@ def on_ground(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Write a file per split; errors end the program with one line and code 1."""
+    """Write a file per split; errors end the program with one line and code 1.
+
+    Args:
+        arguments: The command line; that of the process if None.
+    """
     parser = command("emoji", __doc__ or "", Path("build", "emoji"))
     add_root(parser, "the .npz archive")
     parser.add_argument(

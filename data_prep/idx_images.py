@@ -88,7 +88,13 @@ COLLECTIONS = {
 
 @dataclass(frozen=True)
 class Images:
-    """One split: images, their labels, and the hash of each unpacked file by kind."""
+    """One split: images, their labels, and the hash of each unpacked file by kind.
+
+    Attributes:
+        images: Grey pictures (n, height, width).
+        labels: Number of the class of each (n,).
+        sha256: Hashes of the files that they were read from.
+    """
 
     images: UInt8[np.ndarray, "n height width"]
     labels: UInt8[np.ndarray, " n"]
@@ -123,6 +129,11 @@ def read_split(root: Path, split: str, collection: str = "fashion-mnist") -> Ima
 def parse_idx(content: bytes, axes: int, name: str = "idx") -> UInt8[np.ndarray, "..."]:
     """Return the unsigned bytes of an IDX file as an array of so many axes.
 
+    Args:
+        content: The whole file.
+        axes: How many axes the array has to have.
+        name: What errors call the file.
+
     Raises:
         RecordError: The magic number is another, or the file is shorter or longer than its axes say.
     """
@@ -141,6 +152,11 @@ def parse_idx(content: bytes, axes: int, name: str = "idx") -> UInt8[np.ndarray,
 def write(data: Images, path: Path, collection: str = "fashion-mnist") -> None:
     """Write one split; the same files give the same bytes.
 
+    Args:
+        data: Images of the split.
+        path: The file to write.
+        collection: What the file says it comes from.
+
     Raises:
         OSError: The folder cannot be written.
     """
@@ -156,7 +172,11 @@ def write(data: Images, path: Path, collection: str = "fashion-mnist") -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Say what is there and write both splits; errors end the program with one line and code 1."""
+    """Say what is there and write both splits; errors end the program with one line and code 1.
+
+    Args:
+        arguments: The command line; that of the process if None.
+    """
     parser = command("idx_images", __doc__ or "", Path("build", "fashion-mnist"))
     add_root(parser, "folder of the four files")
     parser.add_argument("--collection", choices=COLLECTIONS, default="fashion-mnist", help="default: %(default)s")

@@ -32,6 +32,9 @@ MODES = {1: "L", 3: "RGB"}
 def find_pictures(root: Path) -> dict[str, list[tuple[Path, str]]]:
     """Return the pictures of each split with their classes, empty for none, in the order of their paths.
 
+    Args:
+        root: Folder with a folder per split.
+
     Raises:
         RecordError: There are none, or some of a split lie in folders of classes and others do not.
     """
@@ -50,6 +53,11 @@ def find_pictures(root: Path) -> dict[str, list[tuple[Path, str]]]:
 
 def read_picture(file: Path, size: int, channels: int) -> UInt8[np.ndarray, "size size channels"]:
     """Return a picture's middle square at a size.
+
+    Args:
+        file: The picture.
+        size: Pixels along each edge of the result.
+        channels: 1 for grey, 3 for colours.
 
     Raises:
         RecordError: It cannot be read, or the size is not positive.
@@ -74,7 +82,11 @@ def _split(file: Path) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Write a file per split; errors end the program with one line and code 1."""
+    """Write a file per split; errors end the program with one line and code 1.
+
+    Args:
+        arguments: The command line; that of the process if None.
+    """
     parser = command("image_folder", __doc__ or "", Path("build", "images"))
     add_root(parser, "folder of pictures")
     parser.add_argument("--size", type=int, default=32, help="pixels per side (default: %(default)s)")

@@ -29,6 +29,9 @@ COUNTS = {10: 4899, 40: 12311}
 def find(root: Path) -> Found:
     """Return the models of a folder or zip.
 
+    Args:
+        root: Folder or zip as it is published.
+
     Raises:
         RecordError: It is neither, or has no `.off` file in the published layout.
     """

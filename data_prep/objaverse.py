@@ -48,7 +48,11 @@ class Library(Protocol):
         ...
 
     def load_annotations(self, uids: list[str]) -> dict[str, dict[str, Any]]:
-        """Return the annotations of each model; a uid that does not exist is a KeyError."""
+        """Return the annotations of each model; a uid that does not exist is a KeyError.
+
+        Args:
+            uids: Names of the models; all if None.
+        """
         ...
 
     def load_lvis_annotations(self) -> dict[str, list[str]]:
@@ -56,7 +60,11 @@ class Library(Protocol):
         ...
 
     def load_objects(self, uids: list[str]) -> dict[str, str]:
-        """Download models and return their files."""
+        """Download models and return their files.
+
+        Args:
+            uids: Names of the models.
+        """
         ...
 
 

@@ -26,6 +26,10 @@ YAW = 180.0
 def find(root: Path, classes: Sequence[str] = ()) -> Found:
     """Return the clouds of a folder.
 
+    Args:
+        root: Folder of the clouds as it is published.
+        classes: Names or synsets of the classes to keep; all if there are none.
+
     Raises:
         RecordError: Nothing in the published layout is there, or there is no such class.
     """

@@ -30,6 +30,10 @@ def shape(family: str, seed: int) -> Assembly:
 
     The result is a solid: called with points (n, 3) it gives signed distances, exact outside; `mesh()` gives its mesh.
 
+    Args:
+        family: A name of the shelf `families`.
+        seed: Number of the shape; the same one gives the same shape.
+
     Raises:
         ConfigError: There is no such family, or the seed is negative.
     """
@@ -43,6 +47,11 @@ def shape(family: str, seed: int) -> Assembly:
 
 def preview(chosen: Sequence[str], seed: int, path: Path) -> None:
     """Draw the first shapes of each family, a row for each.
+
+    Args:
+        chosen: Families, a row for each.
+        seed: Number of the first shape.
+        path: The picture to write.
 
     Raises:
         ConfigError: A family does not exist, or the seed is negative.
@@ -63,7 +72,11 @@ plan, make = MADE.plan, MADE.make
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Write shapes and their table, or draw some; errors end the program with one line and code 1."""
+    """Write shapes and their table, or draw some; errors end the program with one line and code 1.
+
+    Args:
+        arguments: The command line; that of the process if None.
+    """
     MADE.run(__doc__ or "", preview, arguments)
 
 

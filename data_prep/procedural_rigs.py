@@ -31,6 +31,11 @@ RESOLUTION = 96
 def rig(family: str, seed: int, resolution: int = RESOLUTION) -> tuple[trimesh.Trimesh, Rig]:
     """Return the closed surface of one rig in [-1, 1]^3, +y up, front +z, and its skeleton, whose joints all move it.
 
+    Args:
+        family: A name of the shelf `skeletons`.
+        seed: Number of the rig; the same one gives the same rig.
+        resolution: Nodes per axis of the grid that its surface is extracted from.
+
     Raises:
         ConfigError: There is no such family, or the seed is negative.
     """
@@ -41,6 +46,11 @@ def rig(family: str, seed: int, resolution: int = RESOLUTION) -> tuple[trimesh.T
 
 def preview(chosen: Sequence[str], seed: int, path: Path) -> None:
     """Draw the first rigs of each family, a row for each, with their joints and bones as if the surface were glass.
+
+    Args:
+        chosen: Families, a row for each.
+        seed: Number of the first rig.
+        path: The picture to write.
 
     Raises:
         ConfigError: A family does not exist, or the seed is negative.
@@ -63,7 +73,11 @@ plan, make = MADE.plan, MADE.make
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Write rigs and their table, or draw some; errors end the program with one line and code 1."""
+    """Write rigs and their table, or draw some; errors end the program with one line and code 1.
+
+    Args:
+        arguments: The command line; that of the process if None.
+    """
     MADE.run(__doc__ or "", preview, arguments)
 
 

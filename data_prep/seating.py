@@ -27,6 +27,9 @@ TERMS = "free to pass on in the split train (CC0 and program output), CC-BY 3.0 
 def find(root: Path) -> Found:
     """Return the seats that may be used for what their split is for.
 
+    Args:
+        root: Folder of the collections, with a manifest each.
+
     Raises:
         RecordError: The data folder lacks a collection's manifest.
     """
@@ -35,6 +38,9 @@ def find(root: Path) -> Found:
 
 def usable(root: Path) -> list[Item]:
     """Return the shapes of both collections whose terms are known and allow what their split is for.
+
+    Args:
+        root: Folder of the collections, with a manifest each.
 
     Raises:
         RecordError: The data folder lacks a collection's manifest.

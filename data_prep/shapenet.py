@@ -61,6 +61,9 @@ def find(root: Path, classes: Sequence[str] = (), splits: Path | None = None) ->
 def synset_names(root: Path) -> dict[str, str]:
     """Return the name of each synset, from `taxonomy.json` if it is there.
 
+    Args:
+        root: Folder of the collection as it is published.
+
     Raises:
         RecordError: The file is not a list of objects with `synsetId` and `name`.
     """

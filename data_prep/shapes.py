@@ -49,6 +49,11 @@ def find(
 def read(folder: Path, license: str = "", creator: str = "") -> list[Item]:
     """Return the items of a manifest as they are, with these terms where it says none.
 
+    Args:
+        folder: Folder of the collection, with its manifest.
+        license: Terms of items whose row names none.
+        creator: Creator of items whose row names none.
+
     Raises:
         RecordError: There is no manifest, or it lacks a column, or a yaw is no number.
     """
@@ -60,7 +65,11 @@ def read(folder: Path, license: str = "", creator: str = "") -> list[Item]:
 
 
 def told_apart(items: list[Item]) -> list[Item]:
-    """Return the items, with the class before those ids that several share."""
+    """Return the items, with the class before those ids that several share.
+
+    Args:
+        items: Items whose ids may clash.
+    """
     shared = Counter(item.id for item in items)
     return [item if shared[item.id] == 1 else replace(item, id=f"{item.class_name}-{item.id}") for item in items]
 

@@ -88,6 +88,9 @@ def trace_outline(image: UInt8[np.ndarray, "side side"]) -> Float[np.ndarray, "p
 
     It is in the square [-1, 1]^2, x to the right, y down; clockwise as one sees it, from the highest point on the
     vertical through the middle of its box. None if there is no outline, or only specks.
+
+    Args:
+        image: Bright shape on black.
     """
     mask = gaussian_filter(np.pad(_mask(image), MARGIN).astype(float), SMOOTHING)
     lines = [(2 * (line[:, ::-1] - MARGIN) + 1) / len(image) - 1 for line in find_contours(mask, 0.5)]
@@ -119,6 +122,9 @@ def fit_outline(
 
 def draw_images(data: Images) -> Drawings:
     """Return all images that have an outline, with their strokes.
+
+    Args:
+        data: The images of a split.
 
     Raises:
         RecordError: The images are not square, or none has an outline.
@@ -161,6 +167,11 @@ def read_drawings(root: Path, split: str, collection: str = "fashion-mnist", cou
 def write(drawings: Drawings, path: Path, collection: str = "fashion-mnist") -> None:
     """Write one split; the same files give the same bytes.
 
+    Args:
+        drawings: What was drawn.
+        path: The file to write.
+        collection: What the file says it comes from.
+
     Raises:
         OSError: The folder cannot be written.
     """
@@ -177,7 +188,11 @@ def write(drawings: Drawings, path: Path, collection: str = "fashion-mnist") -> 
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Say what was drawn and write both splits; errors end the program with one line and code 1."""
+    """Say what was drawn and write both splits; errors end the program with one line and code 1.
+
+    Args:
+        arguments: The command line; that of the process if None.
+    """
     parser = command("strokes", __doc__ or "", Path("build", "strokes"))
     add_root(parser, "folder of the four files")
     parser.add_argument("--collection", choices=COLLECTIONS, default="fashion-mnist", help="default: %(default)s")

@@ -39,7 +39,11 @@ class Library(Protocol):
     """What this recipe calls of the package `thingi10k`."""
 
     def init(self, variant: Any) -> None:
-        """Download a variant of the data set, or find it where an earlier call left it."""
+        """Download a variant of the data set, or find it where an earlier call left it.
+
+        Args:
+            variant: Which of the published variants.
+        """
         ...
 
     def dataset(self) -> Iterable[Any]:

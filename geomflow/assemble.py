@@ -53,7 +53,14 @@ class Training:
 
 
 class FlowMapLoss(nn.Module):
-    """Hands the data of a batch, standardised if they are not yet, and its condition to the flow map's own loss."""
+    """Hands the data of a batch, standardised if they are not yet, and its condition to the flow map's own loss.
+
+    Args:
+        loss: The loss of the flow map on standardised data.
+        scale: What the data are standardised by.
+        averaged_targets: Copy of the flow map whose weights are the moving average, which makes targets; None if the
+            map itself does.
+    """
 
     def __init__(self, loss: LossModule, scale: LatentScale | None = None, averaged_targets: bool = False) -> None:
         super().__init__()
@@ -72,6 +79,11 @@ class FlowMapLoss(nn.Module):
 
 def training(config: RunConfig, data: str | Path, device: str = "cpu") -> Training:
     """Return model, loss and data of a run, with weights initialised from the run's seed.
+
+    Args:
+        config: The configuration of the run.
+        data: Folder of the prepared data set, or the mesh of a fit.
+        device: A torch device name, known to be there.
 
     Raises:
         ConfigError: An unknown item or option.
@@ -163,6 +175,9 @@ def _score(judge: PointJudge, model: PointModel) -> dict[str, float]:
 def present_device(name: str) -> str:
     """Return the device's name if this machine has it.
 
+    Args:
+        name: A torch device name.
+
     Raises:
         ConfigError: It is a CUDA device, and torch sees none.
     """
@@ -205,6 +220,10 @@ def _with_classes(config: RunConfig, data: str | Path) -> RunConfig:
 
 def restore(folder: str | Path, device: str = "cpu") -> tuple[Any, checkpoint.Checkpoint]:
     """Return the model of a checkpoint folder, ready to generate, and the checkpoint itself.
+
+    Args:
+        folder: Folder of the checkpoint.
+        device: Where the model goes.
 
     Raises:
         CheckpointError: The checkpoint is missing, truncated, newer, or does not fit its configuration.

@@ -27,7 +27,13 @@ WEIGHTS, CONFIG, STATE = "model.safetensors", "config.json", "state/training.pt"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a checkpoint folder holds: its configuration, facts about the training, and named tensors."""
+    """What a checkpoint folder holds: its configuration, facts about the training, and named tensors.
+
+    Attributes:
+        config: The configuration that the model was built from.
+        facts: What else is known of the training: steps, seconds, data.
+        weights: Averaged weights by name.
+    """
 
     config: RunConfig
     facts: dict[str, Any]
@@ -36,6 +42,10 @@ class Checkpoint:
 
 def save(folder: str | Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint; files appear whole or not at all.
+
+    Args:
+        folder: Folder of the checkpoint.
+        checkpoint: What to write.
 
     Raises:
         OSError: The folder cannot be written or the disk is full.
@@ -48,6 +58,9 @@ def save(folder: str | Path, checkpoint: Checkpoint) -> None:
 
 def load(folder: str | Path) -> Checkpoint:
     """Read a checkpoint; half-precision weights come back as float32.
+
+    Args:
+        folder: Folder of the checkpoint.
 
     Raises:
         CheckpointError: The folder or a file is missing, truncated, or of a newer format; the message names the file.
@@ -67,7 +80,12 @@ def load(folder: str | Path) -> Checkpoint:
 
 
 def save_state(folder: str | Path, state: dict[str, Any]) -> None:
-    """Write what is needed to go on with a training."""
+    """Write what is needed to go on with a training.
+
+    Args:
+        folder: Folder of the checkpoint.
+        state: Tensors, numbers and containers of them, by name.
+    """
     buffer = io.BytesIO()
     torch.save(state, buffer)
     write_atomically(Path(folder) / STATE, buffer.getvalue())
@@ -75,6 +93,9 @@ def save_state(folder: str | Path, state: dict[str, Any]) -> None:
 
 def load_state(folder: str | Path) -> dict[str, Any]:
     """Read what `save_state` wrote.
+
+    Args:
+        folder: Folder of the checkpoint.
 
     Raises:
         CheckpointError: There is none, or it is truncated.
@@ -88,6 +109,11 @@ def load_state(folder: str | Path) -> dict[str, Any]:
 
 def fill(module: torch.nn.Module, weights: dict[str, Tensor], folder: str | Path) -> None:
     """Load weights into a module built from the checkpoint's own configuration.
+
+    Args:
+        module: The module; its weights are replaced.
+        weights: Tensors by name, each shaped as the module's of that name.
+        folder: What errors call the checkpoint.
 
     Raises:
         CheckpointError: Names or shapes differ.

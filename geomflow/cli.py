@@ -68,7 +68,11 @@ SETTINGS = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb and return its exit code."""
+    """Run one verb and return its exit code.
+
+    Args:
+        arguments: The command line; that of the process if None.
+    """
     logging.basicConfig(level=logging.WARNING, format="geomflow: %(message)s")
     if str(Path.cwd()) not in sys.path:  # so that items outside the package are found by their dotted path
         sys.path.append(str(Path.cwd()))

@@ -19,7 +19,12 @@ Task = Literal["autoencoder", "flow_map", "points"]
 
 @dataclass(frozen=True)
 class Item:
-    """One item of a shelf: the name of its file, or a dotted path outside the package, and its options."""
+    """One item of a shelf: the name of its file, or a dotted path outside the package, and its options.
+
+    Attributes:
+        name: Its name on the shelf, or a dotted path outside of the package.
+        options: What its `make` is given.
+    """
 
     name: str
     options: dict[str, Any] = field(default_factory=dict)
@@ -114,12 +119,19 @@ class RunConfig:
 
 
 def to_dict(config: RunConfig) -> dict[str, Any]:
-    """Return the configuration as nested tables, the form of config.json and TOML."""
+    """Return the configuration as nested tables, the form of config.json and TOML.
+
+    Args:
+        config: The configuration of the run.
+    """
     return {f.name: _plain(getattr(config, f.name)) for f in fields(config)}
 
 
 def from_dict(tables: Mapping[str, Any]) -> RunConfig:
     """Return the configuration that nested tables describe.
+
+    Args:
+        tables: One table per section, as in TOML.
 
     Raises:
         ConfigError: A key or value that is not known; the message lists the known ones.
@@ -147,6 +159,9 @@ def from_dict(tables: Mapping[str, Any]) -> RunConfig:
 def read_toml(path: str | Path) -> RunConfig:
     """Return the configuration in a TOML file.
 
+    Args:
+        path: The TOML file.
+
     Raises:
         ConfigError: The file is missing, not TOML, or says something unknown; the message names the file.
     """
@@ -159,7 +174,12 @@ def read_toml(path: str | Path) -> RunConfig:
 
 
 def write_toml(config: RunConfig, path: str | Path) -> None:
-    """Write the configuration as TOML that `read_toml` reads back to an equal one."""
+    """Write the configuration as TOML that `read_toml` reads back to an equal one.
+
+    Args:
+        config: The configuration of the run.
+        path: The TOML file.
+    """
     tables = to_dict(config)
     lines = [f"{key} = {_toml(value)}" for key, value in tables.items() if not isinstance(value, dict)]
     for name, table in tables.items():
@@ -170,6 +190,10 @@ def write_toml(config: RunConfig, path: str | Path) -> None:
 
 def override(config: RunConfig, changes: Mapping[str, str]) -> RunConfig:
     """Return the configuration with `section.key` values, given as text, put in.
+
+    Args:
+        config: Where values are put in; it stays as it is.
+        changes: New values as text, by `section.key`.
 
     Raises:
         ConfigError: No such section or key, or a value of another type.
@@ -187,7 +211,12 @@ def override(config: RunConfig, changes: Mapping[str, str]) -> RunConfig:
 
 
 def differences(old: RunConfig, new: RunConfig) -> list[str]:
-    """Return one phrase per setting that two configurations do not share, such as `optimization.steps was 9, is 8`."""
+    """Return one phrase per setting that two configurations do not share, such as `optimization.steps was 9, is 8`.
+
+    Args:
+        old: The configuration that was.
+        new: The one that is.
+    """
     one, two = _flat(to_dict(old)), _flat(to_dict(new))
     return [f"{key} was {one.get(key)!r}, is {two.get(key)!r}" for key in one | two if one.get(key) != two.get(key)]
 

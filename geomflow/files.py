@@ -15,6 +15,9 @@ PARTIAL = ".partial"
 def whole_file(path: Path) -> Iterator[BinaryIO]:
     """Open a file to write beside `path`, renamed to it at the end: readers see the old file or the new one.
 
+    Args:
+        path: Where the file is in the end.
+
     Raises:
         OSError: The folder cannot be written or the disk is full; nothing half-written is left behind, nor is it if
             something is raised inside.
@@ -32,6 +35,10 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
 def write_atomically(path: Path, content: bytes) -> None:
     """Write bytes as a whole file.
 
+    Args:
+        path: Where the file is in the end.
+        content: The whole content.
+
     Raises:
         OSError: The folder cannot be written or the disk is full; nothing half-written is left behind.
     """
@@ -41,6 +48,9 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 def sha256_of(path: str | Path) -> str:
     """Return the hash of a file's content, in hexadecimal.
+
+    Args:
+        path: The file.
 
     Raises:
         OSError: It cannot be read.

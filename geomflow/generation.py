@@ -61,7 +61,11 @@ class Shape:
         return self.report.reasons() if self.report else [self.problem]
 
     def moved(self, frame: Similarity) -> "Shape":
-        """Return the shape in the frame that a similarity takes to the unit frame, where it was generated."""
+        """Return the shape in the frame that a similarity takes to the unit frame, where it was generated.
+
+        Args:
+            frame: Where the shape goes: the map from there to the unit frame.
+        """
         matrix = np.diag([1 / frame.scale] * 3 + [1.0])
         matrix[:3, 3] = frame.shift
         return self._transformed(matrix, 1 / frame.scale)
@@ -147,6 +151,10 @@ class Generation:
 def check_placing(up: str, size: float | None) -> None:
     """Refuse an axis or a size that no file can have.
 
+    Args:
+        up: Axis that points up, `y` or `z`.
+        size: Longest edge, None for the model's own.
+
     Raises:
         ValueError: Another axis than y and z, or a size that is not positive and finite.
     """
@@ -203,6 +211,9 @@ def save_generation(
 @contextmanager
 def replaced(out: Path) -> Iterator[Path]:
     """Give a temporary folder inside `out` whose files take the place of an earlier generation's in the end.
+
+    Args:
+        out: Folder of the generation.
 
     Raises:
         OSError: The folder cannot be written or the disk is full; then what was there stays as it was.

@@ -39,12 +39,20 @@ class ImageSet:
 
 
 def holds_images(folder: str | Path) -> bool:
-    """Return whether a folder looks like an image set."""
+    """Return whether a folder looks like an image set.
+
+    Args:
+        folder: Folder of the image set.
+    """
     return any(Path(folder).glob(f"*{SUFFIX}"))
 
 
 def load_image_set(folder: str | Path, split: str) -> ImageSet:
     """Return the images of a split.
+
+    Args:
+        folder: Folder of the image set.
+        split: Name of the split.
 
     Raises:
         RecordError: The folder has no such split, the file is damaged or holds something else, or a label has no class.
@@ -68,6 +76,10 @@ def load_image_set(folder: str | Path, split: str) -> ImageSet:
 def image_classes(folder: str | Path, split: str) -> tuple[str, ...]:
     """Return the names of the classes of a split, their numbers if they have no names, without reading its images.
 
+    Args:
+        folder: Folder of the image set.
+        split: Name of the split.
+
     Raises:
         RecordError: As `load_image_set`, as far as that is seen without the images.
     """
@@ -81,7 +93,7 @@ def write_image_set(path: Path, arrays: dict[str, np.ndarray], about: dict[str, 
 
     Args:
         path: The file, `SPLIT.safetensors`.
-        arrays: `images` and, row by row, what else is known of them.
+        arrays: `images` (n, height, width) or (n, height, width, channels) and, row by row, what else is known of them.
         about: The header: `classes`, terms, and where the images are from.
 
     Raises:

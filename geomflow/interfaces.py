@@ -21,7 +21,12 @@ class ShapeDataset(Protocol):
         ...
 
     def batch(self, indices: Int[Tensor, " batch"], generator: torch.Generator) -> Batch:
-        """Return one training batch; everything random in it comes from the generator."""
+        """Return one training batch; everything random in it comes from the generator.
+
+        Args:
+            indices: Which shapes.
+            generator: Source of everything random in it.
+        """
         ...
 
 
@@ -38,11 +43,20 @@ class PointDataset(ShapeDataset, Protocol):
     channels: dict[str, int]
 
     def measure(self, seed: int = 0) -> tuple[Float[Tensor, "n c"], Float[Tensor, "1 c"]]:
-        """Return what the data are standardised by: many points, and a variance to add to theirs."""
+        """Return what the data are standardised by: many points, and a variance to add to theirs.
+
+        Args:
+            seed: Seed of the points.
+        """
         ...
 
     def expectation(self, scale: nn.Module, seed: int = 0) -> nn.Module | None:
-        """Return an estimate (`geomflow.flow.Expectation`) of standardised points behind noisy ones, or None."""
+        """Return an estimate (`geomflow.flow.Expectation`) of standardised points behind noisy ones, or None.
+
+        Args:
+            scale: What points are standardised by.
+            seed: Seed of the points that it is estimated from.
+        """
         ...
 
 
@@ -61,7 +75,11 @@ class Posterior(Protocol):
         ...
 
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
-        """Return one draw per shape."""
+        """Return one draw per shape.
+
+        Args:
+            generator: Source of the draws; torch's own if None.
+        """
         ...
 
     def divergence(self) -> Tensor:
@@ -86,7 +104,11 @@ class Encoder(Protocol):
     latent_shape: Sequence[int]
 
     def encode(self, shape: Tensor, /) -> Posterior:
-        """Return the latent's distribution for a batch of what the encoder reads."""
+        """Return the latent's distribution for a batch of what the encoder reads.
+
+        Args:
+            shape: What `reads` names, (batch, x, y, z) or (batch, points, 6).
+        """
         ...
 
 
@@ -97,11 +119,20 @@ class Decoder(Protocol):
     band: float
 
     def decode(self, latent: Tensor) -> Tensor:
-        """Return whatever `sdf` needs of the latents."""
+        """Return whatever `sdf` needs of the latents.
+
+        Args:
+            latent: One latent per row (batch, *latent).
+        """
         ...
 
     def sdf(self, features: Tensor, points: Float[Tensor, "batch n 3"]) -> Float[Tensor, "batch n"]:
-        """Return signed distances, negative inside, at points of [-1, 1]^3."""
+        """Return signed distances, negative inside, at points of [-1, 1]^3.
+
+        Args:
+            features: What `decode` returned (batch, ...).
+            points: Where to ask.
+        """
         ...
 
 
@@ -120,7 +151,14 @@ class Network(Protocol):
         r: Float[Tensor, " batch"],
         condition: Tensor | None = None,
     ) -> Tensor:
-        """Return an output of the shape of `x`."""
+        """Return an output of the shape of `x`.
+
+        Args:
+            x: States (batch, *shape).
+            t: Times of departure.
+            r: Times of arrival.
+            condition: What the network is told, with a row per state; None for nothing.
+        """
         ...
 
 
@@ -129,5 +167,11 @@ class LossModule(Protocol):
     """What the training loop steps on: a batch in, a scalar loss and the numbers worth logging out."""
 
     def __call__(self, batch: Batch, progress: float, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-        """Return the loss of a batch at a training progress in [0, 1]."""
+        """Return the loss of a batch at a training progress in [0, 1].
+
+        Args:
+            batch: What the data set gave, by name.
+            progress: Share of the training that is done, from 0 to 1.
+            generator: Source of noise and times.
+        """
         ...

@@ -21,7 +21,11 @@ JUMP_RATIOS = (1.0, 0.01)
 
 
 class LatentScale(nn.Module):
-    """Affine map between a model's data and the zero-mean, unit-spread data that its flow map works in."""
+    """Affine map between a model's data and the zero-mean, unit-spread data that its flow map works in.
+
+    Args:
+        latent_shape: Shape of one latent, or the channels of a point.
+    """
 
     mean: Tensor
     std: Tensor
@@ -32,23 +36,40 @@ class LatentScale(nn.Module):
         self.register_buffer("std", torch.ones(latent_shape))
 
     def fit(self, mean: Tensor, variance: Tensor) -> None:
-        """Take mean and spread per channel of Gaussians with means and variances (shapes, channels, *cells)."""
+        """Take mean and spread per channel of Gaussians with means and variances (shapes, channels, *cells).
+
+        Args:
+            mean: Means of the Gaussians.
+            variance: Their variances, of the same shape.
+        """
         over = (0, *range(2, mean.ndim))
         spread = (mean.var(over, correction=0, keepdim=True) + variance.mean(over, keepdim=True)).sqrt()
         self.mean.copy_(mean.mean(over, keepdim=True)[0].expand_as(self.mean))
         self.std.copy_(spread[0].expand_as(self.std))
 
     def standardize(self, latents: Tensor) -> Tensor:
-        """Return data with zero mean and unit spread."""
+        """Return data with zero mean and unit spread.
+
+        Args:
+            latents: Latents (batch, *latent), or points (..., channels).
+        """
         return (latents - self.mean) / self.std
 
     def restore(self, standardized: Tensor) -> Tensor:
-        """Return data as they were."""
+        """Return data as they were.
+
+        Args:
+            standardized: What `standardize` returned, shaped as there.
+        """
         return standardized * self.std + self.mean
 
 
 class LatentModel(nn.Module):
-    """Whole shapes, images or drawings: an autoencoder and, unless only that was trained, a flow map on its latents."""
+    """Whole shapes, images or drawings: an autoencoder and, unless only that was trained, a flow map on its latents.
+
+    Args:
+        config: The configuration of the run, which names encoder, network and formulation.
+    """
 
     def __init__(self, config: RunConfig) -> None:
         super().__init__()
@@ -66,7 +87,11 @@ class LatentModel(nn.Module):
 
 
 class PointModel(nn.Module):
-    """The points of one shape: a flow map on clouds of them, and the noise that it starts from."""
+    """The points of one shape: a flow map on clouds of them, and the noise that it starts from.
+
+    Args:
+        config: The configuration of the run, which names network, formulation, noise and channels.
+    """
 
     makes = "points"
 
@@ -98,19 +123,36 @@ class PointModel(nn.Module):
 
     @torch.no_grad()
     def from_noise(self, noise: Float[Tensor, "n c"], steps: int, ode: bool = False) -> Float[Tensor, "n c"]:
-        """Return the points at which noise ends, row by row."""
+        """Return the points at which noise ends, row by row.
+
+        Args:
+            noise: Standardised noise.
+            steps: Jumps of the flow map, or steps of the ODE.
+            ode: Solve the instantaneous ODE instead of jumping.
+        """
         sample = self.flow_map.sample_ode if ode else self.flow_map.sample
         return torch.cat([self.scale.restore(sample(part[None], steps=steps)[0]) for part in noise.split(CHUNK)])
 
     @torch.no_grad()
     def to_noise(self, points: Float[Tensor, "n c"], steps: int) -> Float[Tensor, "n c"]:
-        """Return the noise that ends at points, row by row: the ODE solved backwards by Heun's method."""
+        """Return the noise that ends at points, row by row: the ODE solved backwards by Heun's method.
+
+        Args:
+            points: Points with their channels, in the shape's own frame.
+            steps: Jumps of the flow map, or steps of the ODE.
+        """
         parts = self.scale.standardize(points).split(CHUNK)
         return torch.cat([self.flow_map.invert(part[None], steps, "heun")[0] for part in parts])
 
 
 def build(shelf: str, item: Item, **given: Any) -> Any:
-    """Return an item of a shelf, made with its options and what the caller knows."""
+    """Return an item of a shelf, made with its options and what the caller knows.
+
+    Args:
+        shelf: Name of the shelf.
+        item: Name and options.
+        **given: What the caller knows; options of the item come before it.
+    """
     return shelves.load(shelf, item.name, **{**given, **item.options})
 
 

@@ -27,6 +27,10 @@ ROUNDS = 5
 def optimizers(module: nn.Module, options: Optimization) -> list[Optimizer]:
     """Return what updates the trainable weights of a module.
 
+    Args:
+        module: What is trained.
+        options: Kind, rates and steps.
+
     Raises:
         ConfigError: Muon for a module none of whose parts says which of its weights are `hidden_weights`.
     """
@@ -65,7 +69,11 @@ class Muon(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Update the weights by their gradients."""
+        """Update the weights by their gradients.
+
+        Args:
+            closure: Not supported; None.
+        """
         for group in self.param_groups:
             by_shape = defaultdict[torch.Size, list[nn.Parameter]](list)
             for weight in group["params"]:
@@ -87,7 +95,11 @@ class Muon(Optimizer):
 
 
 def orthogonal(matrices: Tensor) -> Tensor:
-    """Return about the orthogonal parts U V^T of matrices U S V^T (k, rows, columns): singular values are near 1."""
+    """Return about the orthogonal parts U V^T of matrices U S V^T (k, rows, columns): singular values are near 1.
+
+    Args:
+        matrices: Matrices S of any scale.
+    """
     a, b, c = QUINTIC
     tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.mT if tall else matrices

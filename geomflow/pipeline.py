@@ -21,6 +21,9 @@ class Pipeline:
 
     Attributes:
         makes: What models of this kind make, and the command for it.
+        model: The restored modules.
+        saved: The checkpoint that they were restored from.
+        device: The torch device that they are on.
     """
 
     makes = "something"
@@ -58,6 +61,9 @@ class Pipeline:
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the model as a checkpoint folder that `from_pretrained` reads.
 
+        Args:
+            folder: Where the checkpoint goes; made if needed.
+
         Raises:
             OSError: The folder cannot be written or the disk is full.
         """
@@ -66,14 +72,23 @@ class Pipeline:
 
 @dataclass
 class Clock:
-    """Adds up the wall time of named stages; what an inner stage takes is not the outer one's."""
+    """Adds up the wall time of named stages; what an inner stage takes is not the outer one's.
+
+    Attributes:
+        seconds: Seconds by the name of the stage.
+        within: Seconds that inner stages of the present one have taken.
+    """
 
     seconds: dict[str, float] = field(default_factory=dict)
     within: float = 0.0
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Time what is done inside."""
+        """Time what is done inside.
+
+        Args:
+            name: Name of the stage.
+        """
         start, before, self.within = time.perf_counter(), self.within, 0.0
         try:
             yield
@@ -83,7 +98,12 @@ class Clock:
             self.within = before + spent
 
     def timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Return the function with its time counted as a stage's."""
+        """Return the function with its time counted as a stage's.
+
+        Args:
+            name: Name of the stage.
+            function: The function.
+        """
 
         def counted(*args: Any) -> Any:
             with self.stage(name):
@@ -94,6 +114,9 @@ class Clock:
 
 def model_folder(name: str | Path) -> Path:
     """Return the folder of an embedded model, or the folder itself.
+
+    Args:
+        name: Name of an embedded model, or a folder.
 
     Raises:
         CheckpointError: Neither exists.

@@ -137,7 +137,11 @@ class ShapeRecord:
 
 
 def encode_record(record: ShapeRecord) -> bytes:
-    """Return the bytes of a record's file."""
+    """Return the bytes of a record's file.
+
+    Args:
+        record: The record.
+    """
     contiguous = {name: np.ascontiguousarray(array) for name, array in record.arrays().items()}
     header = asdict(record.header)
     header["class"] = header.pop("class_name")
@@ -164,6 +168,10 @@ def parse_record(content: bytes, name: str = "record") -> ShapeRecord:
 def read_header(content: bytes, name: str = "record") -> RecordHeader:
     """Return the header of a record from the bytes of its file, or from the first ones, which hold it whole.
 
+    Args:
+        content: Bytes from the beginning of the file.
+        name: What errors call the file.
+
     Raises:
         RecordError: The bytes are too few, no shape record, or of a newer schema.
     """
@@ -172,6 +180,10 @@ def read_header(content: bytes, name: str = "record") -> RecordHeader:
 
 def metadata(content: bytes, name: str) -> dict[str, str]:
     """Return the metadata at the front of a safetensors file.
+
+    Args:
+        content: Bytes from the beginning of the file.
+        name: What errors call the file.
 
     Raises:
         RecordError: The bytes are too few, or no such file.
@@ -184,6 +196,10 @@ def metadata(content: bytes, name: str) -> dict[str, str]:
 
 def save_record(record: ShapeRecord, path: str | Path) -> None:
     """Write a record; the file appears whole or not at all.
+
+    Args:
+        record: The record.
+        path: The file.
 
     Raises:
         OSError: The folder cannot be written, or the disk is full; nothing is left behind.

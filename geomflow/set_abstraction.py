@@ -40,6 +40,11 @@ class SetAbstraction(nn.Module):
         """Return features of the centres; rows of `points` that are not finite count as absent.
 
         Where there are fewer points than neighbours, the nearest is repeated, which a maximum does not notice.
+
+        Args:
+            points: Where features are.
+            features: Features of the points.
+            centers: Where features are wanted.
         """
         idx = _filled(knn_points(centers, points, K=self.neighbours).idx)
         offsets = group_points(points, idx, centers) / self.reach
@@ -59,7 +64,11 @@ def spread_centers(points: Float[Tensor, "batch n 3"], count: int) -> Float[Tens
 
 
 def by_place(surface: Float[Tensor, "batch n c"]) -> Float[Tensor, "batch n c"]:
-    """Return the rows of each cloud in lexicographic order, so that they depend on the set alone; NaN comes last."""
+    """Return the rows of each cloud in lexicographic order, so that they depend on the set alone; NaN comes last.
+
+    Args:
+        surface: Points with their features.
+    """
     for column in reversed(range(surface.shape[2])):
         order = surface[..., column].argsort(dim=1, stable=True)
         surface = surface.gather(1, order[..., None].expand_as(surface))

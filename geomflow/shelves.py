@@ -37,6 +37,9 @@ def load(shelf: str, name: str, **options: Any) -> Any:
 def names(shelf: str) -> list[str]:
     """Items of ``shelf`` in alphabetical order, found without importing any of them.
 
+    Args:
+        shelf: a folder of the package, such as ``"formulations"``.
+
     Raises:
         ConfigError: there is no such shelf.
     """

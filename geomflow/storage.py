@@ -25,6 +25,12 @@ FLUSH_SECONDS = 10.0
 class Folder(Protocol):
     """What preparation asks of a place to write to.
 
+    Notation:
+        name: Name of the file, relative to the folder.
+        content: The whole content.
+        name: Name of the file, relative to the folder.
+        content: The whole content.
+
     Attributes:
         shared: Whether other processes see what is written.
     """
@@ -53,12 +59,19 @@ class Folder(Protocol):
 
 
 def is_url(place: str | Path) -> bool:
-    """Return whether a place is a URL rather than a path."""
+    """Return whether a place is a URL rather than a path.
+
+    Args:
+        place: A path or URL.
+    """
     return "://" in str(place)
 
 
 def open_folder(place: str | Path) -> Folder:
     """Return the folder at a path or fsspec URL; it need not exist yet.
+
+    Args:
+        place: A path or URL.
 
     Raises:
         ValueError: fsspec does not know the protocol, or lacks the library for it.
@@ -69,7 +82,11 @@ def open_folder(place: str | Path) -> Folder:
 
 
 class LocalFolder:
-    """A folder on this disk."""
+    """A folder on this disk.
+
+    Args:
+        root: The folder.
+    """
 
     shared = True
 
@@ -124,7 +141,11 @@ def _lock(file: BinaryIO, path: Path) -> None:
 
 
 class RemoteFolder:
-    """A folder of an fsspec filesystem; in object stores files appear when they are complete."""
+    """A folder of an fsspec filesystem; in object stores files appear when they are complete.
+
+    Args:
+        url: The URL, as fsspec reads it.
+    """
 
     def __init__(self, url: str) -> None:
         import fsspec
@@ -182,7 +203,11 @@ class RemoteFolder:
 
 
 def sweep(folder: Folder) -> None:
-    """Remove the halves of files that a killed process left."""
+    """Remove the halves of files that a killed process left.
+
+    Args:
+        folder: The folder.
+    """
     for name in folder.names():
         if HALF.fullmatch(name.rpartition("/")[2]):
             folder.remove(name)

@@ -116,7 +116,12 @@ def steps_in_time(config: RunConfig, data: str | Path, out: str | Path, minutes:
 
 
 def learning_rate_factor(step: int, options: Optimization) -> float:
-    """Return the factor on the peak learning rate: a linear warm-up, then half a cosine down to zero, in each stage."""
+    """Return the factor on the peak learning rate: a linear warm-up, then half a cosine down to zero, in each stage.
+
+    Args:
+        step: Number of the step, from 0.
+        options: Steps, rates and stages.
+    """
     middle = second_stage(options)
     begin, end = (0, middle or options.steps) if step < middle or not middle else (middle, options.steps)
     warm = min(1.0, (step - begin + 1) / max(1, options.warmup))
@@ -124,7 +129,11 @@ def learning_rate_factor(step: int, options: Optimization) -> float:
 
 
 def second_stage(options: Optimization) -> int:
-    """Return the step before which the second stage begins, 0 if there is none."""
+    """Return the step before which the second stage begins, 0 if there is none.
+
+    Args:
+        options: Steps, rates and stages.
+    """
     return math.ceil(options.second_stage * options.steps)
 
 
@@ -132,6 +141,10 @@ class Ema:
     """Exponential moving average of a module's parameters and buffers.
 
     The decay grows as (1 + n) / (10 + n) until it reaches its final value, so that early averages forget the start.
+
+    Args:
+        module: What is trained, whose weights the average begins with.
+        decay: Share of the average that a step keeps, in the end.
     """
 
     def __init__(self, module: nn.Module, decay: float) -> None:
@@ -140,7 +153,12 @@ class Ema:
 
     @torch.no_grad()
     def update(self, module: nn.Module, step: int) -> None:
-        """Move the average towards the module's present values."""
+        """Move the average towards the module's present values.
+
+        Args:
+            module: What is trained.
+            step: Number of the step, from 0.
+        """
         decay = min(self.decay, (1 + step) / (10 + step))
         for name, tensor in module.state_dict().items():
             if tensor.is_floating_point():
@@ -299,7 +317,13 @@ class _Run:
 
 
 def data_order(count: int, options: Optimization, step: int) -> Tensor:
-    """Return the shapes of one step: each pass over the data is a fresh permutation, cut into whole batches."""
+    """Return the shapes of one step: each pass over the data is a fresh permutation, cut into whole batches.
+
+    Args:
+        count: How many shapes there are.
+        options: Steps, rates and stages.
+        step: Number of the step, from 0.
+    """
     size = min(options.batch_size, count)
     epoch, batch = divmod(step, count // size)
     order = torch.randperm(count, generator=generator_of(options.seed + 1, epoch))

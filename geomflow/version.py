@@ -4,7 +4,11 @@ __version__ = "0.1.0"
 
 
 def version_of(library: str) -> str:
-    """Return the version of an installed library, empty if it is not installed."""
+    """Return the version of an installed library, empty if it is not installed.
+
+    Args:
+        library: Name of the distribution.
+    """
     from importlib.metadata import PackageNotFoundError, version
 
     try:

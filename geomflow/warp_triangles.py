@@ -14,7 +14,12 @@ SLENDER = 3e-3
 @wp.func
 @no_type_check
 def to_segment(query: wp.vec3, end: wp.vec3) -> wp.float32:
-    """Distance to the segment from 0 to `end`."""
+    """Distance to the segment from 0 to `end`.
+
+    Args:
+        query: The point, as a vector.
+        end: Where the segment ends.
+    """
     along = wp.dot(query, end) / wp.max(wp.dot(end, end), 1.0e-37)
     return wp.length(query - wp.clamp(along, 0.0, 1.0) * end)
 
@@ -22,7 +27,13 @@ def to_segment(query: wp.vec3, end: wp.vec3) -> wp.float32:
 @wp.func
 @no_type_check
 def to_triangle(query: wp.vec3, first: wp.vec3, second: wp.vec3) -> wp.float32:
-    """Distance to the triangle with corners 0, `first`, `second`: to its plane if the foot is inside, or its edges."""
+    """Distance to the triangle with corners 0, `first`, `second`: to its plane if the foot is inside, or its edges.
+
+    Args:
+        query: The point, as a vector.
+        first: A corner.
+        second: Another corner.
+    """
     third = second - first
     d = wp.min(wp.min(to_segment(query, first), to_segment(query, second)), to_segment(query - first, third))
     normal = wp.cross(first, second)

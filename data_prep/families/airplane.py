@@ -29,7 +29,11 @@ BLADES = (2, 3, 4)
 
 
 def make(rng: np.random.Generator) -> Assembly:
-    """Return an airplane."""
+    """Return an airplane.
+
+    Args:
+        rng: Source of everything random in it.
+    """
     kinds = [_airliner, _airliner, _airliner, _turboprop, _light, _light, _biplane, _glider, _fighter, _fighter]
     return Assembly(tuple(one_of(rng, kinds)(rng)))
 

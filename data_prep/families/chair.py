@@ -28,7 +28,15 @@ from geomflow.geometry.profiles import Extruded
 
 @dataclass(frozen=True)
 class Seat:
-    """Measures of the seat, in metres, which everything else is fitted to."""
+    """Measures of the seat, in metres, which everything else is fitted to.
+
+    Attributes:
+        width: Extent in x.
+        depth: Extent in z.
+        height: Height of its upper side.
+        thickness: Height from its lower to its upper side.
+        narrowing: Width at the back over width in front.
+    """
 
     width: float
     depth: float
@@ -53,7 +61,11 @@ class Seat:
 
 
 def make(rng: np.random.Generator) -> Assembly:
-    """Return a chair."""
+    """Return a chair.
+
+    Args:
+        rng: Source of everything random in it.
+    """
     seat = Seat(
         rng.uniform(0.4, 0.54),
         rng.uniform(0.38, 0.5),

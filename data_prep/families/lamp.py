@@ -7,7 +7,11 @@ from geomflow.geometry.primitives import Assembly, Solid
 
 
 def make(rng: np.random.Generator) -> Assembly:
-    """Return a lamp."""
+    """Return a lamp.
+
+    Args:
+        rng: Source of everything random in it.
+    """
     return Assembly(tuple(_jointed(rng) if rng.random() < 0.25 else _standing(rng)))
 
 

@@ -26,7 +26,15 @@ from geomflow.geometry.primitives import Assembly, Solid
 
 @dataclass(frozen=True)
 class Top:
-    """Measures of the board, in metres, which everything else is fitted to."""
+    """Measures of the board, in metres, which everything else is fitted to.
+
+    Attributes:
+        width: Extent in x.
+        depth: Extent in z.
+        height: Height of its upper side.
+        thickness: Height from its lower to its upper side.
+        is_round: Whether it is an ellipse rather than a rectangle.
+    """
 
     width: float
     depth: float
@@ -47,7 +55,11 @@ class Top:
 
 
 def make(rng: np.random.Generator) -> Assembly:
-    """Return a table."""
+    """Return a table.
+
+    Args:
+        rng: Source of everything random in it.
+    """
     top = _measures(rng)
     bases = [_legs, _legs, _column] if top.is_round else [_legs, _legs, _legs, _legs, _trestles, _sides, _runners]
     return Assembly((_board(rng, top), *one_of(rng, bases)(rng, top)))

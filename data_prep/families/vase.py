@@ -10,7 +10,11 @@ POINTS = 48
 
 
 def make(rng: np.random.Generator) -> Assembly:
-    """Return a vase, 0.3 m tall; its body is one turned profile with an outer and an inner side."""
+    """Return a vase, 0.3 m tall; its body is one turned profile with an outer and an inner side.
+
+    Args:
+        rng: Source of everything random in it.
+    """
     wall = rng.uniform(0.006, 0.011)
     outer = _curve(rng)
     body = lathe(np.vstack([[0, 0], outer, _inner(outer, wall)]))

@@ -29,7 +29,11 @@ class _Build:
 
 
 def make(rng: np.random.Generator) -> Creature:
-    """Return a biped."""
+    """Return a biped.
+
+    Args:
+        rng: Source of everything random in it.
+    """
     build = _build(rng)
     creature = Creature(blend=float(rng.uniform(0.004, 0.014)))
     hips, chest, top = _trunk(rng, creature, build)

@@ -6,7 +6,11 @@ from data_prep.skeletons._creature import SIDES, Creature, Pose, both, lying, mi
 
 
 def make(rng: np.random.Generator) -> Creature:
-    """Return a crawler whose body is about 0.6 long."""
+    """Return a crawler whose body is about 0.6 long.
+
+    Args:
+        rng: Source of everything random in it.
+    """
     creature = Creature(blend=float(rng.uniform(0.005, 0.015)))
     return _octopus(rng, creature) if rng.random() < 0.35 else _insect(rng, creature)
 

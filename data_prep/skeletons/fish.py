@@ -9,7 +9,11 @@ NOSE_TO_TAIL = [0, 0.12, 0.35, 0.7, 1.0]
 
 
 def make(rng: np.random.Generator) -> Creature:
-    """Return a fish, 1 long without its tail fin; its root is in front of its middle, as most rigs have it."""
+    """Return a fish, 1 long without its tail fin; its root is in front of its middle, as most rigs have it.
+
+    Args:
+        rng: Source of everything random in it.
+    """
     creature = Creature(blend=float(rng.uniform(0.006, 0.015)))
     level, round_ = rng.random() < 0.35, rng.random() < 0.35
     girth = rng.uniform(0.2, 0.36) if round_ else rng.uniform(0.09, 0.18)

@@ -6,7 +6,11 @@ from data_prep.skeletons._creature import SIDES, Creature, Pose, both, lying, mi
 
 
 def make(rng: np.random.Generator) -> Creature:
-    """Return a quadruped; its body is 1 long, without neck and tail."""
+    """Return a quadruped; its body is 1 long, without neck and tail.
+
+    Args:
+        rng: Source of everything random in it.
+    """
     creature = Creature(blend=float(rng.uniform(0.006, 0.02)))
     leg, rear, front, waist = rng.uniform([0.25, 0.12, 0.13, 0.1], [0.75, 0.2, 0.23, 0.16])
     hips, chest, nape = _spine(rng, creature, leg, (rear, waist, front))

@@ -6,7 +6,11 @@ from data_prep.skeletons._creature import SIDES, Creature, Pose, both, mirrored,
 
 
 def make(rng: np.random.Generator) -> Creature:
-    """Return a robot, about 1 high; its pieces keep their edges."""
+    """Return a robot, about 1 high; its pieces keep their edges.
+
+    Args:
+        rng: Source of everything random in it.
+    """
     creature = Creature(blend=float(rng.uniform(0.001, 0.004)))
     return _arm(rng, creature) if rng.random() < 0.35 else _walker(rng, creature)
 

@@ -6,7 +6,11 @@ from data_prep.skeletons._creature import SIDES, Creature, lying, wave
 
 
 def make(rng: np.random.Generator) -> Creature:
-    """Return a serpent about 1.5 long, its tail first."""
+    """Return a serpent about 1.5 long, its tail first.
+
+    Args:
+        rng: Source of everything random in it.
+    """
     creature = Creature(blend=float(rng.uniform(0.005, 0.012)))
     count, thick = int(rng.integers(5, 13)), rng.uniform(0.045, 0.11)
     places = np.linspace(0, 1, count + 1)

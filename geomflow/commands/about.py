@@ -27,10 +27,14 @@ def list_items(shelf: tyro.conf.Positional[Shelf], /) -> None:
         shelf: Which one.
     """
     from geomflow import shelves
-    from geomflow.pipeline import pretrained_names
 
-    names = shelves.names(shelf) if shelf != "models" else pretrained_names()
-    say("\n".join(names))
+    say("\n".join(_models() if shelf == "models" else shelves.names(shelf)))
+
+
+def _models() -> list[str]:
+    from geomflow.pipeline import pretrained_names  # brings torch
+
+    return pretrained_names()
 
 
 def doctor() -> None:

@@ -64,6 +64,9 @@ def prep(
         resume: Keep the records that are there; --no-resume makes all of them anew.
         retry: Try again what failed before.
         dry_run: Say what would be done, and do nothing.
+
+    Raises:
+        GeomflowError: Some meshes failed; what could be made is there.
     """
     from geomflow.prep.recipe import Recipe
     from geomflow.prep.runner import make_plan, prepare, reasons
@@ -146,6 +149,9 @@ def export(
         to: Layout: vecset, hunyuan, pointflow or unifi3d (see `geomflow list views`).
         front: Where the front, +z in records, is taken: z, -z or x; the layout's own if not given.
         folders: Folders of classes, such as chair=03001627, where they are not the class names.
+
+    Raises:
+        ConfigError: A folder is not given as CLASS=FOLDER.
     """
     from geomflow.prep.export import export as write_view
 

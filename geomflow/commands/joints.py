@@ -30,6 +30,10 @@ def joints(
         seed: Seed of the noise.
         picture: .png file to draw the surface and the skeleton into.
         device: Where to compute.
+
+    Raises:
+        ConfigError: A file that is written has another suffix.
+        MeshDegenerate: The surface has no extent; the message names the file.
     """
     import json
 

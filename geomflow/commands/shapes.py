@@ -151,6 +151,10 @@ def complete(
         refine: Rounds in which vertices are moved on to the surface of the decoded field.
         candidates: Completions to choose from: the one is meshed whose surface is nearest to the points.
         device: Where to compute.
+
+    Raises:
+        ConditionError: The points are none of a surface; the message names the file.
+        EmptySurface: The field has no surface.
     """
     import numpy as np
 

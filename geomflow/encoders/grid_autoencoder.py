@@ -45,6 +45,9 @@ class GridAutoencoder(GridDecoder):
     def encode(self, grid: Float[Tensor, "batch x y z"]) -> Posterior:
         """Return the Gaussian over latents of signed distances at the nodes of a grid over [-1, 1]^3.
 
+        Args:
+            grid: Signed distances at the nodes.
+
         Raises:
             ValueError: The grid has another resolution than the model.
         """

@@ -31,7 +31,11 @@ class JointSet(nn.Module):
         self.latent_shape = (3, tokens)
 
     def encode(self, points: Float[Tensor, "batch 3 n"]) -> Posterior:
-        """Return the points, all but certain."""
+        """Return the points, all but certain.
+
+        Args:
+            points: Joints, one a column.
+        """
         return Posterior(points, torch.full_like(points, EXACT))
 
     def decode(self, latent: Float[Tensor, "batch 3 n"]) -> Float[Tensor, "batch n 3"]:

@@ -35,6 +35,9 @@ class Pixels(nn.Module):
     def encode(self, images: Float[Tensor, "batch c h w"]) -> Posterior:
         """Return the images, values from -1 to 1, all but certain.
 
+        Args:
+            images: Images, values from -1 to 1.
+
         Raises:
             ValueError: Images of another size or number of channels.
         """

@@ -40,6 +40,9 @@ class PlainGrid(nn.Module):
     def encode(self, grid: Float[Tensor, "batch x y z"]) -> Posterior:
         """Return the grid's values at the latent's nodes.
 
+        Args:
+            grid: Signed distances at the nodes of the finer grid that the data set holds.
+
         Raises:
             ValueError: The grid has another resolution than the model.
         """

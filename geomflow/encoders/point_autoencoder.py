@@ -68,7 +68,11 @@ class PointEncoder(nn.Module):
         self.out.bias.data[latent_channels:] = FIRST_LOG_VARIANCE
 
     def forward(self, surface: Float[Tensor, "batch n 6"]) -> Float[Tensor, "batch c2 x y z"]:
-        """Return mean and log-variance, one after the other, per latent cell."""
+        """Return mean and log-variance, one after the other, per latent cell.
+
+        Args:
+            surface: Points on the surface with unit normals.
+        """
         present = surface.isfinite().all(-1, keepdim=True)
         points, normals = by_place(torch.where(present, surface, torch.nan)).split(3, dim=2)
         x, tokens = self._read(points, normals.nan_to_num(0))

@@ -65,7 +65,12 @@ class SetEncoder(nn.Module):
     def forward(
         self, surface: Float[Tensor, "batch n 6"], count: int
     ) -> tuple[Float[Tensor, "batch count 3"], Float[Tensor, "batch count c2"]]:
-        """Return places of tokens, and mean and log-variance of their numbers one after the other."""
+        """Return places of tokens, and mean and log-variance of their numbers one after the other.
+
+        Args:
+            surface: Points on the surface with unit normals.
+            count: How many tokens to make.
+        """
         present = surface.isfinite().all(-1, keepdim=True)
         points, normals = by_place(torch.where(present, surface, torch.nan)).split(3, dim=2)
         centers = spread_centers(points, self.centers)

@@ -32,6 +32,9 @@ class StrokeSet(nn.Module):
     def encode(self, strokes: Float[Tensor, "batch strokes k 2"]) -> Posterior:
         """Return the control points, all but certain.
 
+        Args:
+            strokes: Control points, in the square [-1, 1]^2.
+
         Raises:
             ValueError: Other numbers of strokes or control points.
         """

@@ -12,7 +12,12 @@ from torch import Tensor
 
 
 def rows(condition: Any, which: slice) -> Any:
-    """Some rows of a condition."""
+    """Some rows of a condition.
+
+    Args:
+        condition: a tensor with a row per sample, a mapping of such, or None.
+        which: rows to take.
+    """
     if isinstance(condition, Mapping):
         return {name: rows(value, which) for name, value in condition.items()}
     return None if condition is None else condition[which]
@@ -20,6 +25,10 @@ def rows(condition: Any, which: slice) -> Any:
 
 def fill(row: Any, condition: Any) -> Any:
     """One row, a number, a tensor or a mapping of such, for every row of a condition, and typed like it.
+
+    Args:
+        row: one row, a number, a tensor or a mapping of such.
+        condition: a tensor with a row per sample, a mapping of such, or None.
 
     Raises:
         ValueError: a name of the condition is missing in the row.
@@ -33,7 +42,13 @@ def fill(row: Any, condition: Any) -> Any:
 
 
 def where(which: Bool[Tensor, " batch"], first: Any, second: Any) -> Any:
-    """Rows of ``first`` where asked, of ``second`` elsewhere."""
+    """Rows of ``first`` where asked, of ``second`` elsewhere.
+
+    Args:
+        which: rows that come from ``first``.
+        first: a condition.
+        second: another of the same kind.
+    """
     if isinstance(second, Mapping):
         return {name: where(which, first[name], value) for name, value in second.items()}
     return torch.where(which.reshape(-1, *[1] * (second.ndim - 1)), first, second)

@@ -34,6 +34,15 @@ def along_flow(
 ) -> tuple[Field, Field]:
     """m(x, t, r) and its derivative D m along (velocity, 1, 0), which carries no gradient.
 
+    Args:
+        flow_map: whose cumulative field it is.
+        x: states.
+        t: times of departure.
+        r: times of arrival.
+        velocity: direction in which x moves with t.
+        condition: passed to the network.
+        method: forward mode, or central differences.
+
     Raises:
         ValueError: the network cannot be differentiated in forward mode; the message says what to switch to.
     """
@@ -60,6 +69,14 @@ def along_arrival(
     method: Derivative = "jvp",
 ) -> tuple[Field, Field]:
     """m(x, t, r) and its derivative d_r m, along (0, 0, 1); gradients flow through both.
+
+    Args:
+        flow_map: whose cumulative field it is.
+        x: states.
+        t: times of departure.
+        r: times of arrival.
+        condition: passed to the network.
+        method: forward mode, or central differences.
 
     Raises:
         ValueError: the network cannot be differentiated in forward mode; the message says what to switch to.

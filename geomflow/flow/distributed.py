@@ -10,7 +10,14 @@ from torch.nn.parallel import DistributedDataParallel
 
 
 def refuse_wrapped(network: nn.Module) -> None:
-    """Refuses a network that is wrapped by itself: a JVP through the wrapper fails at the second step."""
+    """Refuses a network that is wrapped by itself: a JVP through the wrapper fails at the second step.
+
+    Args:
+        network: the network of a flow map.
+
+    Raises:
+        ValueError: it is wrapped.
+    """
     if any(isinstance(module, DistributedDataParallel) for module in network.modules()):
         raise ValueError(
             "the network of the flow map is wrapped in DistributedDataParallel; wrap the loss module instead, so that "
@@ -19,7 +26,14 @@ def refuse_wrapped(network: nn.Module) -> None:
 
 
 def refuse_unaveraged(loss: nn.Module) -> None:
-    """Refuses a training step of several processes whose gradients nobody would average."""
+    """Refuses a training step of several processes whose gradients nobody would average.
+
+    Args:
+        loss: the loss that is called.
+
+    Raises:
+        ValueError: several processes train, and the loss is not inside a wrapper that averages.
+    """
     alone = not (distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1)
     if alone or not torch.is_grad_enabled() or DistributedDataParallel._get_active_ddp_module() is not None:
         return

@@ -24,12 +24,24 @@ class Expectation(Protocol):
     def __call__(
         self, z: Float[Tensor, " batch *shape"], ratio: Float[Tensor, " batch"], data: Float[Tensor, " batch *shape"], /
     ) -> Float[Tensor, " batch *shape"]:
-        """E[data | z], where z = data + ratio noise; ``data`` is what the states were made of."""
+        """E[data | z], where z = data + ratio noise; ``data`` is what the states were made of.
+
+        Args:
+            z: noisy states on the scale of the data.
+            ratio: sigma / signal of each.
+            data: what the states were made of.
+        """
         ...
 
 
 def expected(batch: FlowBatch, formulation: Formulation, expectation: Expectation) -> FlowBatch:
-    """The batch with data and noise as they are expected at x_t, which they still make up: x_t = a data + b noise."""
+    """The batch with data and noise as they are expected at x_t, which they still make up: x_t = a data + b noise.
+
+    Args:
+        batch: pairs as they were drawn.
+        formulation: whose path they are on.
+        expectation: data expected behind a state.
+    """
     signal, sigma = formulation.path.signal(batch.t), formulation.path.sigma(batch.t)
     usable = (signal > 0) & (sigma > 0)  # at t = 0 and t = 1 of some paths there is nothing to estimate from
     ratio = torch.where(usable, sigma / signal, 1)

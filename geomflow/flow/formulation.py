@@ -54,6 +54,18 @@ RATIO_LIMIT = 1e3
 class Formulation:
     """How a network's output becomes a flow map; the module docstring derives the coefficients.
 
+    Notation:
+        t: times of departure, one per sample, in [0, 1].
+        r: times of arrival.
+        s: times in between.
+        m: a cumulative field; at an instant, the prediction.
+        x: states at t.
+        landing: states at r.
+        data: clean samples.
+        noise: unit Gaussian noise.
+        to: the prediction that is wanted.
+        steps: how many steps or jumps.
+
     Attributes:
         path: coefficients of data and noise on the clock.
         predicts: what the network, behind its preconditioner, predicts at an instant; a velocity is dx/dt on the clock.
@@ -260,6 +272,9 @@ class Formulation:
 def checked_steps(steps: SupportsIndex) -> int:
     """A count of steps as an integer.
 
+    Args:
+        steps: what was given as a count.
+
     Raises:
         ValueError: it is no whole number of at least 1.
     """
@@ -269,5 +284,10 @@ def checked_steps(steps: SupportsIndex) -> int:
 
 
 def per_sample(value: Float[Tensor, " batch"], x: Float[Tensor, " batch *shape"]) -> Float[Tensor, " batch *ones"]:
-    """One number per sample, shaped and typed to multiply x."""
+    """One number per sample, shaped and typed to multiply x.
+
+    Args:
+        value: one number per sample.
+        x: what it multiplies, or is shaped like.
+    """
     return value.to(x.dtype).reshape(-1, *[1] * (x.ndim - 1))

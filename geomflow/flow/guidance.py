@@ -67,6 +67,10 @@ class Guidance:
     def prepare(self, batch: FlowBatch, generator: torch.Generator | None) -> tuple[FlowBatch, Float[Tensor, " batch"]]:
         """The batch with scales drawn and conditions dropped, and the scale of each row (1 where it was dropped).
 
+        Args:
+            batch: pairs with conditions.
+            generator: source of scales and of which conditions are dropped.
+
         Raises:
             ValueError: a batch without condition, or a range of scales with a condition that is no mapping.
         """
@@ -82,7 +86,13 @@ class Guidance:
 
     @torch.no_grad()
     def guide(self, flow_map: FlowMap, batch: FlowBatch, scale: Float[Tensor, " batch"]) -> FlowBatch:
-        """The batch with each pair (data, noise) replaced by the one that the guided prediction m* implies."""
+        """The batch with each pair (data, noise) replaced by the one that the guided prediction m* implies.
+
+        Args:
+            flow_map: the map that is trained.
+            batch: what ``prepare`` returned.
+            scale: omega of each row.
+        """
         formulation, t = flow_map.formulation, batch.t
         x = formulation.x_t(batch.data, batch.noise, t)
         own = flow_map.instantaneous_field(x, t, batch.condition)

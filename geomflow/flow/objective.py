@@ -20,9 +20,14 @@ from geomflow.flow.weight import pseudo_huber
 class FlowBatch:
     """What a loss is computed from: pairs of data and noise, each with its times of departure t and arrival r.
 
-    ``condition`` is None, a tensor of (batch, ...), or a mapping of such. ``progress`` is the part of the training that
-    is done, from 0 to 1, for objectives that anneal. ``drawn`` is the pair as it was drawn, where guidance or an
-    expectation has replaced it by one that holds at t alone.
+    Attributes:
+        data: clean samples (batch, *shape).
+        noise: unit Gaussian noise of the same shape.
+        t: times of departure (batch,).
+        r: times of arrival (batch,).
+        condition: passed to the network: None, a tensor of (batch, ...), or a mapping of such.
+        progress: share of the training that is done, from 0 to 1, for objectives that anneal.
+        drawn: the pair as it was drawn, where guidance or an expectation has replaced it by one that holds at t alone.
     """
 
     data: Float[Tensor, " batch *shape"]
@@ -34,14 +39,23 @@ class FlowBatch:
     drawn: tuple[Float[Tensor, " batch *shape"], Float[Tensor, " batch *shape"]] | None = None
 
     def rows(self, which: slice) -> "FlowBatch":
-        """Some of the rows."""
+        """Some of the rows.
+
+        Args:
+            which: the rows.
+        """
         condition = rows(self.condition, which)
         drawn = self.drawn and (self.drawn[0][which], self.drawn[1][which])
         times = self.t[which], self.r[which]
         return FlowBatch(self.data[which], self.noise[which], *times, condition, self.progress, drawn)
 
     def moved(self, t: Float[Tensor, " batch"], r: Float[Tensor, " batch"]) -> "FlowBatch":
-        """The pairs as they were drawn, at other times."""
+        """The pairs as they were drawn, at other times.
+
+        Args:
+            t: new times of departure.
+            r: new times of arrival.
+        """
         data, noise = self.drawn or (self.data, self.noise)
         return replace(self, data=data, noise=noise, t=t, r=r, drawn=None)
 
@@ -64,7 +78,11 @@ class Regression:
     huber: float = 0.0
 
     def error(self, weight: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
-        """Weighted error of each sample: mean squared, or robust."""
+        """Weighted error of each sample: mean squared, or robust.
+
+        Args:
+            weight: weight of each sample.
+        """
         if not self.huber:
             return weight * self.squared_error()
         square = (self.prediction - self.target).square().sum(-1).reshape(len(weight), -1)
@@ -87,12 +105,24 @@ class Objective(Protocol):
     def __call__(
         self, flow_map: FlowMap, batch: FlowBatch, target_map: FlowMap, generator: torch.Generator | None
     ) -> Regression:
-        """The regression of one batch of jumps."""
+        """The regression of one batch of jumps.
+
+        Args:
+            flow_map: the map that is trained.
+            batch: pairs of data and noise with the times of jumps.
+            target_map: what makes targets: an average of earlier weights, or ``flow_map`` itself.
+            generator: source of what the objective draws.
+        """
         ...
 
 
 def instantaneous_regression(flow_map: FlowMap, batch: FlowBatch) -> Regression:
-    """m(x_t, t, t) against the conditional prediction: flow matching, or EDM's denoising, at the times t."""
+    """m(x_t, t, t) against the conditional prediction: flow matching, or EDM's denoising, at the times t.
+
+    Args:
+        flow_map: the map that is trained.
+        batch: pairs of data and noise with their times.
+    """
     formulation = flow_map.formulation
     x = formulation.x_t(batch.data, batch.noise, batch.t)
     prediction = flow_map.instantaneous_field(x, batch.t, batch.condition)

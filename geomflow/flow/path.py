@@ -15,7 +15,14 @@ from torch import Tensor
 
 @runtime_checkable
 class Path(Protocol):
-    """Coefficients of x_t = signal(t) data + sigma(t) noise and their rates; all take and give tensors of one shape."""
+    """Coefficients of x_t = signal(t) data + sigma(t) noise and their rates; all take and give tensors of one shape.
+
+    Notation:
+        t: clock times.
+        ratio: values of sigma / signal.
+        t: clock times.
+        ratio: values of sigma / signal.
+    """
 
     def signal(self, t: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
         """Coefficient of the data at clock time t."""
@@ -69,6 +76,11 @@ class KarrasPath:
 
     sigma(t) = (sigma_max^(1/rho) + t (sigma_min^(1/rho) - sigma_max^(1/rho)))^rho: the clock is EDM's own grid of
     noise levels, so steps uniform in the clock are EDM's steps. It ends at sigma_min, a little short of clean data.
+
+    Attributes:
+        sigma_min: noise level at t = 1.
+        sigma_max: noise level at t = 0.
+        rho: the clock is uniform in sigma^(1 / rho).
     """
 
     sigma_min: float = 0.002

@@ -12,7 +12,12 @@ from geomflow.flow.path import Path
 
 @runtime_checkable
 class Preconditioner(Protocol):
-    """m = c_skip(t) x + c_out(t) network(c_in(t) x, c_noise(t), c_noise(r)): scalings by the time of departure only."""
+    """m = c_skip(t) x + c_out(t) network(c_in(t) x, c_noise(t), c_noise(r)): scalings by the time of departure only.
+
+    Notation:
+        t: clock times.
+        t: clock times.
+    """
 
     def c_skip(self, t: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
         """Share of x that passes the network by."""
@@ -86,6 +91,10 @@ class Karras:
     Written for any path: with v = (a sigma_data)^2 + b^2, the variance of x_t, it is c_in = 1 / sqrt(v),
     c_skip = a sigma_data^2 / v, c_out = b sigma_data / sqrt(v), c_noise = log(b / a) / 4; EDM itself is a = 1. It needs
     b / a finite and positive on the closed clock. The cumulative field needs nothing that depends on r.
+
+    Attributes:
+        path: the path that x_t is on.
+        sigma_data: standard deviation of the data.
     """
 
     path: Path

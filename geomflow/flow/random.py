@@ -20,7 +20,14 @@ class NoiseSource(Protocol):
         device: torch.device | None,
         /,
     ) -> Float[Tensor, "..."]:
-        """Noise of a shape."""
+        """Noise of a shape.
+
+        Args:
+            shape: shape of the result.
+            generator: source of the noise; torch's own if None.
+            dtype: type of the result.
+            device: where the result goes; that of the generator if None.
+        """
         ...
 
 
@@ -30,7 +37,14 @@ def normal(
     dtype: torch.dtype = torch.float32,
     device: torch.device | None = None,
 ) -> Float[Tensor, "..."]:
-    """Unit Gaussian noise; the same seed gives the same numbers whatever ``device`` they go to."""
+    """Unit Gaussian noise; the same seed gives the same numbers whatever ``device`` they go to.
+
+    Args:
+        shape: shape of the result.
+        generator: source of the numbers; torch's own if None.
+        dtype: type of the result.
+        device: where the result goes; that of the generator if None.
+    """
     origin = generator.device if generator else device
     return torch.randn(tuple(shape), generator=generator, dtype=dtype, device=origin).to(device or origin)
 
@@ -41,11 +55,23 @@ def uniform(
     dtype: torch.dtype = torch.float32,
     device: torch.device | None = None,
 ) -> Float[Tensor, " count"]:
-    """Uniform numbers in [0, 1), drawn as ``normal`` draws its."""
+    """Uniform numbers in [0, 1), drawn as ``normal`` draws its.
+
+    Args:
+        count: how many.
+        generator: source of the numbers; torch's own if None.
+        dtype: type of the result.
+        device: where the result goes; that of the generator if None.
+    """
     origin = generator.device if generator else device
     return torch.rand(count, generator=generator, dtype=dtype, device=origin).to(device or origin)
 
 
 def generator_of(seed: int, index: int) -> torch.Generator:
-    """The generator of one of many streams: `index` is multiplied by an odd constant, so that neighbours share none."""
+    """The generator of one of many streams: `index` is multiplied by an odd constant, so that neighbours share none.
+
+    Args:
+        seed: seed of all streams.
+        index: which stream.
+    """
     return torch.Generator().manual_seed((seed * 0x9E3779B97F4A7C15 + index * 0xBF58476D1CE4E5B9) % (1 << 63))

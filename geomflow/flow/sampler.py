@@ -32,7 +32,13 @@ class Map(Protocol):
         ...
 
     def instantaneous_field(self, x: State, t: Clock, condition: Any = None) -> State:
-        """The prediction at an instant."""
+        """The prediction at an instant.
+
+        Args:
+            x: states, one per sample.
+            t: their times.
+            condition: passed to the network.
+        """
         ...
 
 
@@ -44,7 +50,16 @@ def walk(
     progress: Progress | None = None,
     last: Step | None = None,
 ) -> list[State]:
-    """States at the times of ``grid``, each a step from the one before, the last step by ``last`` if given."""
+    """States at the times of ``grid``, each a step from the one before, the last step by ``last`` if given.
+
+    Args:
+        step: how each step is made.
+        x: states, one per sample.
+        grid: clock times, the first that of ``x``.
+        condition: passed to the network.
+        progress: called with the number of steps done and of all.
+        last: how the last step is made; like the others if None.
+    """
     path, total = [x], len(grid) - 1
     for done, (t, r) in enumerate(pairwise(grid), start=1):
         path.append((last or step if done == total else step)(path[-1], t, r, condition))
@@ -56,6 +71,10 @@ def walk(
 def ode_step(flow_map: Map, method: Method) -> Step:
     """The step of a method by name.
 
+    Args:
+        flow_map: the map that steps are made from.
+        method: ``jump``, ``euler`` or ``heun``.
+
     Raises:
         ValueError: no such method.
     """
@@ -65,7 +84,11 @@ def ode_step(flow_map: Map, method: Method) -> Step:
 
 
 def euler(flow_map: Map) -> Step:
-    """Steps with the field at t held constant; in the ODE's linear part they are exact."""
+    """Steps with the field at t held constant; in the ODE's linear part they are exact.
+
+    Args:
+        flow_map: the map that steps are made from.
+    """
 
     def step(x: State, t: Clock, r: Clock, condition: Any) -> State:
         field = flow_map.instantaneous_field(x, t, condition)
@@ -75,7 +98,11 @@ def euler(flow_map: Map) -> Step:
 
 
 def heun(flow_map: Map) -> Step:
-    """Steps with the mean of the fields at both ends, the second where an Euler step would land."""
+    """Steps with the mean of the fields at both ends, the second where an Euler step would land.
+
+    Args:
+        flow_map: the map that steps are made from.
+    """
 
     def step(x: State, t: Clock, r: Clock, condition: Any) -> State:
         start, end = on_clock(t, x, "t"), on_clock(r, x, "r")
@@ -95,6 +122,11 @@ def restart(flow_map: Map, gamma: float, generator: torch.Generator | None) -> S
         x_r = (a_r / a_r') psi + sqrt(b_r^2 - (a_r b_r' / a_r')^2) noise,
 
     gamma b_r noise if r' is on the path. The distribution of the states at r stays that of the path.
+
+    Args:
+        flow_map: the map that steps are made from.
+        gamma: share of the arrival's noise that is fresh, from 0 to 1.
+        generator: source of the fresh noise; torch's own if None.
     """
     path = flow_map.formulation.path
 
@@ -113,6 +145,11 @@ def on_clock(time: Clock, x: State, name: str) -> Float[Tensor, " batch"]:
     """A time per sample, on x's device, in float32 or better.
 
     The range of a tensor is checked on the CPU only: elsewhere, and inside a compiled graph, the check would stall it.
+
+    Args:
+        time: a clock time, or one per sample.
+        x: states, one per sample.
+        name: what errors call it.
 
     Raises:
         ValueError: a time outside [0, 1], or neither a number nor one per sample.
@@ -133,6 +170,9 @@ def on_clock(time: Clock, x: State, name: str) -> Float[Tensor, " batch"]:
 
 def checked_grid(times: Sequence[float] | Float[Tensor, " times"]) -> list[float]:
     """A grid of clock times as numbers.
+
+    Args:
+        times: clock times.
 
     Raises:
         ValueError: it does not start at 0, leaves the clock or does not increase.

@@ -58,11 +58,19 @@ class TimePairs:
             raise ValueError(f"warm_up must not exceed full_span, given {self.warm_up} > {self.full_span}")
 
     def instants(self, batch: int, progress: float = 1.0) -> int:
-        """How many pairs of a batch have r = t."""
+        """How many pairs of a batch have r = t.
+
+        Args:
+            batch: how many pairs.
+            progress: share of the training that is done, from 0 to 1.
+        """
         return batch if self.span_limit(progress) == 0 else _count(self.instantaneous_share, batch)
 
     def span_limit(self, progress: float) -> float:
         """Widest span r - t allowed at this progress: 0 in the warm-up, 1 from ``full_span`` on.
+
+        Args:
+            progress: share of the training that is done, from 0 to 1.
 
         Raises:
             ValueError: progress outside [0, 1].
@@ -83,7 +91,15 @@ class TimePairs:
         generator: torch.Generator | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]:
-        """Times t and r of a batch: first the instants, then the jumps; drawn on the generator's device."""
+        """Times t and r of a batch: first the instants, then the jumps; drawn on the generator's device.
+
+        Args:
+            batch: how many pairs.
+            path: the path, for times drawn by noise level.
+            progress: share of the training that is done, from 0 to 1.
+            generator: source of the times; torch's own if None.
+            dtype: type of the times.
+        """
         instants = self.instants(batch, progress)
         at = self._instants(instants, path, generator, dtype)
         t, r = self._jumps(batch - instants, self.span_limit(progress), generator, dtype)

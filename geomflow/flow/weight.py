@@ -31,7 +31,11 @@ class ErrorWeight:
             raise ValueError(f"adaptive_floor must be positive, given {self.adaptive_floor}")
 
     def __call__(self, error: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
-        """The loss of each sample from its error."""
+        """The loss of each sample from its error.
+
+        Args:
+            error: error of each sample.
+        """
         weight = 1 / (error.detach() + self.adaptive_floor) ** self.adaptive_power
         if self.huber:
             error = pseudo_huber(error, self.huber)
@@ -39,5 +43,10 @@ class ErrorWeight:
 
 
 def pseudo_huber(square: Float[Tensor, "*batch"], width: float) -> Float[Tensor, "*batch"]:
-    """Return sqrt(square + width^2) - width of squared errors."""
+    """Return sqrt(square + width^2) - width of squared errors.
+
+    Args:
+        square: squared errors.
+        width: error beyond which it grows like the distance rather than its square.
+    """
     return (square + width**2).sqrt() - width

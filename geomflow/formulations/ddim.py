@@ -77,6 +77,11 @@ class LinearBetaPath:
 
     signal = exp(-B / 2) and sigma = sqrt(1 - exp(-B)) with B(tau) = beta_min tau + (beta_max - beta_min) tau^2 / 2.
     tau falls linearly from 1 at t = 0 to ``tau_min`` at t = 1.
+
+    Attributes:
+        beta_min: rate of noising near the data.
+        beta_max: rate of noising near the noise.
+        tau_min: where the path ends, as a share of the noising time.
     """
 
     beta_min: float = 0.1

@@ -42,7 +42,12 @@ class PointSource:
     labels: tuple[int, ...] = ()
 
     def draw(self, count: int, rng: np.random.Generator) -> Float[np.ndarray, "n c"]:
-        """Return random points (n, channels): their positions and, behind them, what was asked for."""
+        """Return random points (n, channels): their positions and, behind them, what was asked for.
+
+        Args:
+            count: How many points.
+            rng: Source of everything random in it.
+        """
         places = self.places(count, rng)
         return np.concatenate([lookup(places) for lookup in self.lookups.values()], axis=1)
 
@@ -82,6 +87,9 @@ def point_source(path: str | Path, attributes: Sequence[str] = ()) -> PointSourc
 
 def check_attributes(attributes: Sequence[str]) -> None:
     """Refuse attributes that there are not.
+
+    Args:
+        attributes: Names of what a point carries beside its position.
 
     Raises:
         ValueError: An attribute is unknown, or given twice.

@@ -172,6 +172,9 @@ def march(bricks: Bricks) -> trimesh.Trimesh:
 
     A vertex lies on an edge of the grid, or inside a cell (Lewiner's thirteenth case); that place is its name, by which
     the vertices of neighbouring bricks are joined.
+
+    Args:
+        bricks: Values on the bricks of a grid that the surface passes.
     """
     corners, places, faces, count = [np.empty((0, 3), dtype=np.int64)], [np.empty((0, 3))], [], 0
     for origin, values in zip(bricks.origins, bricks.values, strict=True):

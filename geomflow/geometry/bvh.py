@@ -57,14 +57,23 @@ class Bvh:
         self._slender = [self._array(slender[order], wp.vec3), *(self._array(part, wp.vec3) for part in boxes)]
 
     def closest(self, points: Shaped[np.ndarray, "n 3"]) -> Closest:
-        """Return the distance from each point to the surface, and the side of it that the point is on."""
+        """Return the distance from each point to the surface, and the side of it that the point is on.
+
+        Args:
+            points: Where to ask.
+        """
         distance, side = self._empty(len(points), wp.float32), self._empty(len(points), wp.int32)
         surface = [self._mesh.id, self._borders, *self._slender]
         self._launch(_closest, len(points), [*surface, self._vectors(points), distance, side])
         return Closest(distance.numpy(), side.numpy())
 
     def sees(self, points: Shaped[np.ndarray, "n 3"], targets: Shaped[np.ndarray, "n 3"]) -> Bool[np.ndarray, " n"]:
-        """Return whether the segment from each point to its target misses the surface (n,)."""
+        """Return whether the segment from each point to its target misses the surface (n,).
+
+        Args:
+            points: Where to ask.
+            targets: Where the segments end.
+        """
         free = self._empty(len(points), wp.int32)
         self._launch(_sees, len(points), [self._mesh.id, self._vectors(points), self._vectors(targets), free])
         return free.numpy() == 1
@@ -72,7 +81,13 @@ class Bvh:
     def free_way(
         self, points: Shaped[np.ndarray, "n 3"], directions: Shaped[np.ndarray, "n 3"], most: float
     ) -> Float[np.ndarray, " n"]:
-        """Return how far one can go from each point along its unit direction without meeting the surface (n,)."""
+        """Return how far one can go from each point along its unit direction without meeting the surface (n,).
+
+        Args:
+            points: Where to ask.
+            directions: Unit directions.
+            most: Length beyond which nobody looks.
+        """
         way = self._empty(len(points), wp.float32)
         self._launch(
             _free_way, len(points), [self._mesh.id, self._vectors(points), self._vectors(directions), most, way]
@@ -108,7 +123,11 @@ class Bvh:
 
 
 def spread_directions(count: int) -> np.ndarray:
-    """Return directions (count, 3) spread by the golden angle, turned so that they miss modelled edges."""
+    """Return directions (count, 3) spread by the golden angle, turned so that they miss modelled edges.
+
+    Args:
+        count: How many.
+    """
     k = np.arange(count) + 0.5
     height, angle = 1 - 2 * k / count, np.pi * (1 + np.sqrt(5)) * k + 0.377
     radius = np.sqrt(1 - height**2)
@@ -119,7 +138,11 @@ RAYS = spread_directions(7)
 
 
 def border_edges(faces: Integer[np.ndarray, "f 3"]) -> Integer[np.ndarray, " f"]:
-    """Return three bits per face (f,): which of its edges 01, 12, 20 are not run through equally often both ways."""
+    """Return three bits per face (f,): which of its edges 01, 12, 20 are not run through equally often both ways.
+
+    Args:
+        faces: Three vertices of each face.
+    """
     if not len(faces):
         return np.zeros(0, dtype=np.int64)
     edges = faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2).astype(np.int64)

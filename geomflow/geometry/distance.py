@@ -82,7 +82,11 @@ class SignedDistanceField:
         return self._frame.undo(np.asarray(self._surface.bounds))
 
     def unsigned(self, points: Shaped[np.ndarray, "n 3"]) -> Float[np.ndarray, " n"]:
-        """Return the exact distance (n,) to the surface in the mesh's unit."""
+        """Return the exact distance (n,) to the surface in the mesh's unit.
+
+        Args:
+            points: Where to ask, in the mesh's unit.
+        """
         return self._in_unit(self._boundary.closest(self._local(points)).distance)
 
     def boundary(self) -> trimesh.Trimesh:
@@ -130,5 +134,10 @@ class SignedDistanceField:
 
 
 def signed_distance(mesh: trimesh.Trimesh, points: Shaped[np.ndarray, "n 3"]) -> SignedDistance:
-    """Return signed distance and confidence at points (n, 3); see `SignedDistanceField` to ask the same mesh again."""
+    """Return signed distance and confidence at points (n, 3); see `SignedDistanceField` to ask the same mesh again.
+
+    Args:
+        mesh: The mesh, whatever its state.
+        points: Where to ask, in the mesh's unit.
+    """
     return SignedDistanceField(mesh)(points)

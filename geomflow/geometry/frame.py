@@ -18,17 +18,30 @@ SPARSE_MARGIN = 0.77
 
 @dataclass(frozen=True)
 class Similarity:
-    """The map `normalised = (original - shift) * scale` between a file's own frame and the unit frame."""
+    """The map `normalised = (original - shift) * scale` between a file's own frame and the unit frame.
+
+    Attributes:
+        shift: What is taken from points of the file's frame first (3,).
+        scale: What the rest is multiplied by.
+    """
 
     shift: Float[np.ndarray, "3"]
     scale: float
 
     def apply(self, points: Shaped[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
-        """Return points of the file's frame in the unit frame."""
+        """Return points of the file's frame in the unit frame.
+
+        Args:
+            points: Points of the file's frame.
+        """
         return (points - self.shift) * self.scale
 
     def undo(self, points: Shaped[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
-        """Return points of the unit frame in the file's frame and unit."""
+        """Return points of the unit frame in the file's frame and unit.
+
+        Args:
+            points: Points of the unit frame.
+        """
         return points / self.scale + self.shift
 
 
@@ -62,6 +75,11 @@ def normalize(mesh: trimesh.Trimesh, frame: Frame = "box", margin: float = 0.95)
 def similarity_of(points: Shaped[np.ndarray, "n 3"], frame: Frame = "box", margin: float = 0.95) -> Similarity:
     """Return the map that takes points into the unit frame as `normalize` does with vertices.
 
+    Args:
+        points: The points.
+        frame: Whether the box or the bounding sphere fills the unit frame.
+        margin: Longest half extent, or radius, in the unit frame.
+
     Raises:
         MeshDegenerate: The points have no extent.
         ValueError: Unknown frame, or a margin outside (0, 1].
@@ -79,6 +97,9 @@ def sparse_similarity(points: Shaped[np.ndarray, "n 3"]) -> Similarity:
     """Return the map that takes a few points of a surface into a frame in which the whole surface fits, as a rule.
 
     Of surfaces with thin parts that no point lies on, an end may reach out of [-1, 1]^3.
+
+    Args:
+        points: Points of a surface.
 
     Raises:
         MeshDegenerate: The points have no extent.

@@ -80,6 +80,10 @@ def sdf_grid(mesh: trimesh.Trimesh | SignedDistanceField, resolution: int = 64, 
 def dense(field: Field, resolution: int) -> SdfGrid:
     """Return the field at every node of a `resolution`^3 grid over [-1, 1]^3.
 
+    Args:
+        field: Takes points (n, 3) to signed distances (n,).
+        resolution: Nodes per axis.
+
     Raises:
         ValueError: The resolution is under 2 or beyond memory, or the field returns another shape or NaN.
     """
@@ -123,6 +127,11 @@ def evaluate(
 ) -> Float[np.ndarray, " n"]:
     """Return the field (n,) at the wanted nodes of a grid with the given axes.
 
+    Args:
+        field: Takes points (n, 3) to signed distances (n,).
+        axes: Coordinates of the nodes along x, y and z.
+        wanted: Which nodes.
+
     Raises:
         ValueError: The field returns another shape, or NaN.
     """
@@ -133,6 +142,11 @@ def evaluate_at(
     field: Field, axes: list[Float[np.ndarray, " _"]], nodes: Int[np.ndarray, " n"]
 ) -> Float[np.ndarray, " n"]:
     """Return the field (n,) at nodes of a grid with the given axes, counted with z fastest, `CHUNK` points at a time.
+
+    Args:
+        field: Takes points (n, 3) to signed distances (n,).
+        axes: Coordinates of the nodes along x, y and z.
+        nodes: Numbers of the nodes.
 
     Raises:
         ValueError: The field returns another shape, or NaN.
@@ -209,7 +223,12 @@ def _near(values: np.ndarray, reach: float) -> np.ndarray:
 
 
 def ends_of_cells(values: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the values at the lower and at the upper end of every cell along an axis."""
+    """Return the values at the lower and at the upper end of every cell along an axis.
+
+    Args:
+        values: Values at the nodes (x, y, z).
+        axis: 0, 1 or 2.
+    """
     count = values.shape[axis]
     return values.take(range(count - 1), axis), values.take(range(1, count), axis)
 

@@ -13,7 +13,13 @@ SAME = 1e-3
 def moves_any(
     count: int, skin_joints: Integer[np.ndarray, "v 4"], skin_weights: Float[np.ndarray, "v 4"]
 ) -> Bool[np.ndarray, " j"]:
-    """Return whether each of `count` joints moves any vertex itself."""
+    """Return whether each of `count` joints moves any vertex itself.
+
+    Args:
+        count: How many joints there are.
+        skin_joints: Joints that move each vertex.
+        skin_weights: By how much they do.
+    """
     return np.isin(np.arange(count), skin_joints[skin_weights > 0])
 
 

@@ -22,7 +22,11 @@ class Solid(Protocol):
     """Anything with a signed distance, negative inside, and a closed mesh that looks outward."""
 
     def __call__(self, points: Points) -> Distances:
-        """Return the signed distance (n,) at points (n, 3)."""
+        """Return the signed distance (n,) at points (n, 3).
+
+        Args:
+            points: Where to ask.
+        """
         ...
 
     def mesh(self) -> trimesh.Trimesh:
@@ -32,7 +36,11 @@ class Solid(Protocol):
 
 @dataclass(frozen=True)
 class Sphere:
-    """A ball of the given radius about the origin."""
+    """A ball of the given radius about the origin.
+
+    Attributes:
+        radius: Distance of the surface from the origin.
+    """
 
     radius: float = 0.8
 
@@ -47,7 +55,11 @@ class Sphere:
 
 @dataclass(frozen=True)
 class Box:
-    """A box about the origin with the given half extents."""
+    """A box about the origin with the given half extents.
+
+    Attributes:
+        half_extents: Half of the edge along x, y and z.
+    """
 
     half_extents: tuple[float, float, float] = (0.8, 0.5, 0.3)
 
@@ -62,7 +74,12 @@ class Box:
 
 @dataclass(frozen=True)
 class Torus:
-    """A torus about the z axis."""
+    """A torus about the z axis.
+
+    Attributes:
+        major: Radius of the circle in the middle of the tube.
+        minor: Radius of the tube.
+    """
 
     major: float = 0.6
     minor: float = 0.25
@@ -79,7 +96,12 @@ class Torus:
 
 @dataclass(frozen=True)
 class Capsule:
-    """A ball swept along the z axis."""
+    """A ball swept along the z axis.
+
+    Attributes:
+        half_height: Half of the length of the segment inside, along z.
+        radius: Distance of the surface from that segment.
+    """
 
     half_height: float = 0.5
     radius: float = 0.3
@@ -96,7 +118,13 @@ class Capsule:
 
 @dataclass(frozen=True)
 class RoundedCylinder:
-    """A cylinder about the z axis whose rims are rounded."""
+    """A cylinder about the z axis whose rims are rounded.
+
+    Attributes:
+        radius: Radius about the z axis.
+        half_height: Half of its height along z.
+        rounding: Radius of its rims.
+    """
 
     radius: float = 0.5
     half_height: float = 0.6
@@ -115,7 +143,12 @@ class RoundedCylinder:
 
 @dataclass(frozen=True)
 class Moved:
-    """A solid shifted by `offset`."""
+    """A solid shifted by `offset`.
+
+    Attributes:
+        solid: The solid where it was.
+        offset: By how much it is moved in x, y and z.
+    """
 
     solid: Solid
     offset: tuple[float, float, float]
@@ -159,6 +192,10 @@ class Turned:
 class Scaled:
     """A solid made larger or smaller about the origin, alike in all directions.
 
+    Attributes:
+        solid: The solid in its own size.
+        factor: How many times as large it becomes.
+
     Raises:
         ValueError: The factor is not positive.
     """
@@ -186,6 +223,9 @@ class Assembly:
     Inside, the depth in the deepest part is a lower bound of the true depth, because faces that are buried in another
     part still count. Parts must overlap and not merely touch: a face that two of them share would be surface.
 
+    Attributes:
+        parts: Solids that may overlap.
+
     Raises:
         ValueError: There is no part.
     """
@@ -210,7 +250,12 @@ class Assembly:
 
 @dataclass(frozen=True)
 class Union:
-    """Two solids joined: exact outside, a lower bound of the depth where they overlap."""
+    """Two solids joined: exact outside, a lower bound of the depth where they overlap.
+
+    Attributes:
+        one: A solid.
+        two: Another one.
+    """
 
     one: Solid
     two: Solid
@@ -226,7 +271,12 @@ class Union:
 
 @dataclass(frozen=True)
 class Difference:
-    """The first solid without the second: the right sign everywhere, a lower bound of the distance."""
+    """The first solid without the second: the right sign everywhere, a lower bound of the distance.
+
+    Attributes:
+        one: What something is taken from.
+        two: What is taken away.
+    """
 
     one: Solid
     two: Solid
@@ -238,7 +288,12 @@ class Difference:
 
 @dataclass(frozen=True)
 class Intersection:
-    """What two solids share: the right sign everywhere, a lower bound of the distance."""
+    """What two solids share: the right sign everywhere, a lower bound of the distance.
+
+    Attributes:
+        one: A solid.
+        two: Another one.
+    """
 
     one: Solid
     two: Solid
@@ -256,7 +311,11 @@ def _soup(meshes: Sequence[trimesh.Trimesh]) -> trimesh.Trimesh:
 
 
 def outside_corner(excess: np.ndarray) -> np.ndarray:
-    """Distance to the negative orthant of an excess per axis (n, d): the heart of every box-like solid."""
+    """Distance to the negative orthant of an excess per axis (n, d): the heart of every box-like solid.
+
+    Args:
+        excess: How far each coordinate is beyond its face.
+    """
     return np.linalg.norm(np.maximum(excess, 0), axis=1) + np.minimum(excess.max(axis=1), 0)
 
 

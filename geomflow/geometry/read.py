@@ -65,6 +65,10 @@ def read_mesh(path: str | Path, max_bytes: int = MAX_BYTES) -> trimesh.Trimesh |
 def read_surface(path: str | Path, max_bytes: int = MAX_BYTES) -> trimesh.Trimesh:
     """Return `read_mesh(path)` where only a mesh with faces will do.
 
+    Args:
+        path: The file.
+        max_bytes: Size beyond which a file is refused.
+
     Raises:
         MeshHasNoFaces: The file holds only points.
         MeshError: Everything that `read_mesh` raises.

@@ -12,6 +12,9 @@ from geomflow.geometry.grid import SdfGrid
 def read_grid(path: str | Path) -> SdfGrid:
     """Return the grid over [-1, 1]^3 in a .npy array (x, y, z), or the tensor `sdf_grid` of a .safetensors file.
 
+    Args:
+        path: The .npy or .safetensors file.
+
     Raises:
         RecordError: The file is missing, damaged, of another format, or holds no three-dimensional grid of numbers, or
             NaN.

@@ -51,7 +51,13 @@ def refine_vertices(
 
 
 def gradient(field: Field, points: Float[np.ndarray, "n 3"], step: float) -> Float[np.ndarray, "n 3"]:
-    """Return the field's gradient at points, by central differences of a half span `step`."""
+    """Return the field's gradient at points, by central differences of a half span `step`.
+
+    Args:
+        field: Takes points (n, 3) to signed distances (n,).
+        points: Where to ask.
+        step: Half of the span of the differences.
+    """
     sides = [np.asarray(field(points + step * axis)) - np.asarray(field(points - step * axis)) for axis in np.eye(3)]
     return np.stack(sides, axis=1) / (2 * step)
 

@@ -62,7 +62,11 @@ def repair(mesh: trimesh.Trimesh, up_to: Rung = "remesh", resolution: int = 128)
 
 
 def fill(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
-    """Return a welded copy with consistent, outward faces whose holes are closed by triangles as far as they can be."""
+    """Return a welded copy with consistent, outward faces whose holes are closed by triangles as far as they can be.
+
+    Args:
+        mesh: The mesh.
+    """
     filled = orient(mesh).mesh
     trimesh.repair.fill_holes(filled)
     return orient(filled).mesh

@@ -100,6 +100,9 @@ def read_rig(path: str | Path, handles: bool = False, max_bytes: int = MAX_BYTES
 def is_rigged(path: str | Path) -> bool:
     """Return whether a file is glTF or GLB and puts a skin on a mesh, or NPZ with a rig's arrays; no numbers are read.
 
+    Args:
+        path: The file.
+
     Raises:
         MeshUnreadable: The file is called glTF, GLB or NPZ and cannot be read as such.
     """

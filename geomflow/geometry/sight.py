@@ -49,7 +49,12 @@ class SharedWinding:
         self._tree = WindingTree(vertices, faces, bvh.device) if len(faces) else None
 
     def __call__(self, points: Shaped[np.ndarray, "n 3"], closest: Closest) -> Float[np.ndarray, " n"]:
-        """Return the winding number (n,) at points (n, 3), given what lies closest to each of them."""
+        """Return the winding number (n,) at points (n, 3), given what lies closest to each of them.
+
+        Args:
+            points: Where to ask.
+            closest: What `Bvh.closest` returned for them.
+        """
         number = np.full(len(points), np.nan)
         for size in CELL / 2.0 ** np.arange(ROUNDS):
             waiting = np.flatnonzero(np.isnan(number) & (closest.side != 0))

@@ -56,7 +56,11 @@ class SolidReport:
         return [reason for reason, found in findings.items() if found]
 
     def scaled(self, factor: float) -> "SolidReport":
-        """Return the report of the mesh enlarged by a factor."""
+        """Return the report of the mesh enlarged by a factor.
+
+        Args:
+            factor: How many times as large it becomes.
+        """
         return replace(self, volume=self.volume * factor**3, area=self.area * factor**2)
 
     def as_dict(self) -> dict[str, Any]:
@@ -65,7 +69,11 @@ class SolidReport:
 
 
 def solid_report(mesh: trimesh.Trimesh) -> SolidReport:
-    """Return whether a mesh is one solid; vertices are taken as they are indexed, not welded by position."""
+    """Return whether a mesh is one solid; vertices are taken as they are indexed, not welded by position.
+
+    Args:
+        mesh: The mesh.
+    """
     vertices, faces = np.asarray(mesh.vertices), np.asarray(mesh.faces)
     volumes = _volumes(vertices, faces, _bodies(faces, len(vertices)))
     return SolidReport(
@@ -111,6 +119,10 @@ def count_self_intersections(vertices: Shaped[np.ndarray, "v 3"], faces: Integer
     """Return how many pairs of faces that share no vertex cut each other: an edge of one runs through the other.
 
     Faces that only touch, or overlap in one plane, do not count. Pairs come from a Warp BVH, signs from float64.
+
+    Args:
+        vertices: Positions of the vertices.
+        faces: Three vertices of each face.
     """
     if not len(faces):
         return 0

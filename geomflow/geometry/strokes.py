@@ -84,6 +84,10 @@ def fit_strokes(
 def resample_line(line: Shaped[np.ndarray, "points 2"], samples: int) -> Float[np.ndarray, "{samples} 2"]:
     """Return points (samples, 2) of a polyline that divide its length equally, both ends among them.
 
+    Args:
+        line: Points of the polyline in their order.
+        samples: How many points to return.
+
     Raises:
         ValueError: The line has no length.
     """
@@ -127,6 +131,10 @@ def picture_similarity(a: Float[np.ndarray, "size size"], b: Float[np.ndarray, "
     With the Gaussian window (deviation 1.5 pixels) and constants of Wang et al. (Image quality assessment: from error
     visibility to structural similarity, 2004). Where both pictures are blank it is 1, so unrelated drawings with much
     blank paper do not score 0: compare with what they score.
+
+    Args:
+        a: A picture.
+        b: Another picture of the same size.
 
     Raises:
         ValueError: The pictures differ in size, or are smaller than the window of 11 pixels.

@@ -66,16 +66,29 @@ class SurfaceSampler:
         self._last = np.flatnonzero(self._double_area)[-1]
 
     def places(self, count: int, rng: np.random.Generator) -> Places:
-        """Return random places, never on a face without area."""
+        """Return random places, never on a face without area.
+
+        Args:
+            count: How many places.
+            rng: Source of everything random in it.
+        """
         level, uniform = rng.random(count) * self._cumulative[-1], rng.random((count, 2))
         face = np.searchsorted(self._cumulative, level, side="right").clip(0, self._last)
         root = np.sqrt(uniform[:, :1])
         return Places(face, np.hstack([1 - root, root * (1 - uniform[:, 1:]), root * uniform[:, 1:]]))
 
     def points(self, places: Places) -> Float[np.ndarray, "n 3"]:
-        """Return where places are."""
+        """Return where places are.
+
+        Args:
+            places: What `places` returned.
+        """
         return np.einsum("nk,nkd->nd", places.weights, self._vertices[self._faces[places.faces]])
 
     def normals(self, places: Places) -> Float[np.ndarray, "n 3"]:
-        """Return the unit normals of the faces that places are on."""
+        """Return the unit normals of the faces that places are on.
+
+        Args:
+            places: What `places` returned.
+        """
         return self._cross[places.faces] / self._double_area[places.faces, None]

@@ -5,7 +5,11 @@ import trimesh
 
 
 def weld(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
-    """Return a copy in which equal vertices are one; faces keep their number and order."""
+    """Return a copy in which equal vertices are one; faces keep their number and order.
+
+    Args:
+        mesh: The mesh.
+    """
     welded = trimesh.Trimesh(np.array(mesh.vertices), np.array(mesh.faces), process=False)
     welded.merge_vertices(merge_tex=True, merge_norm=True)
     return welded

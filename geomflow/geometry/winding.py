@@ -30,7 +30,13 @@ FARTHER = 8.0
 def winding_number(
     vertices: Shaped[np.ndarray, "v 3"], faces: Integer[np.ndarray, "f 3"], points: Shaped[np.ndarray, "n 3"]
 ) -> Float[np.ndarray, " n"]:
-    """Return how often the surface turns around each point: 1 inside a closed outward body, 0 outside of it."""
+    """Return how often the surface turns around each point: 1 inside a closed outward body, 0 outside of it.
+
+    Args:
+        vertices: Positions of the vertices.
+        faces: Three vertices of each face, outward if counterclockwise.
+        points: Where to ask.
+    """
     if not (len(faces) and len(points)):
         return np.zeros(len(points), dtype=np.float32)
     used = np.asarray(vertices)[faces]
@@ -57,7 +63,12 @@ class WindingTree:
         self._arrays = [self._array(triangles, wp.vec3), self._array(nodes, wp.vec4)]
 
     def __call__(self, points: Shaped[np.ndarray, "n 3"], afar: float = AFAR) -> Float[np.ndarray, " n"]:
-        """Return the winding number (n,) at points (n, 3); groups of faces count by expansion from `afar` radii on."""
+        """Return the winding number (n,) at points (n, 3); groups of faces count by expansion from `afar` radii on.
+
+        Args:
+            points: Where to ask.
+            afar: Radii of a group beyond which it counts by expansion.
+        """
         number = wp.empty(len(points), dtype=cast(Any, wp.float32), device=self._device)
         arguments = [self._faces, afar, *self._arrays, self._array(points, wp.vec3), number]
         wp.launch(cast(Any, _winding), len(points), arguments, device=self._device)

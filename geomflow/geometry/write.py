@@ -12,6 +12,10 @@ WRITABLE = (".ply", ".obj", ".glb", ".stl", ".off")
 def write_mesh(mesh: trimesh.Trimesh, path: str | Path) -> None:
     """Write a mesh in the format of the path's suffix.
 
+    Args:
+        mesh: The mesh.
+        path: The file; its suffix names the format.
+
     Raises:
         ValueError: Another suffix than those of `WRITABLE`.
         OSError: The file cannot be written or the disk is full; nothing is left behind.
@@ -24,6 +28,9 @@ def write_mesh(mesh: trimesh.Trimesh, path: str | Path) -> None:
 
 def check_writable(path: Path) -> None:
     """Refuse a suffix that cannot be written, before any work is done.
+
+    Args:
+        path: The file; its suffix names the format.
 
     Raises:
         ValueError: The suffix is none of `WRITABLE`.

@@ -21,7 +21,12 @@ PREVIEW = "preview.png"
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images of one place (n, 28, 28), uint8."""
+    """Images of one place (n, 28, 28), uint8.
+
+    Attributes:
+        path: Where they were read from.
+        images: The images.
+    """
 
     path: str
     images: np.ndarray
@@ -71,6 +76,9 @@ def evaluate_images(
 
 def read_images(place: Path) -> ImageSet:
     """Return the images of an .npy or .safetensors file or of a folder of PNGs, as they are.
+
+    Args:
+        place: The file or folder.
 
     Raises:
         EvaluationError: There are none, or they differ in size.

@@ -25,6 +25,13 @@ def evaluate_sets(
 ) -> tuple[dict[str, Any], list[Number], dict[str, list[Number]], list[dict[str, Any]]]:
     """Return the frame, the numbers, those of the control, and for each generated shape its nearest training shape.
 
+    Args:
+        generated: Shapes to judge.
+        reference: Shapes that they should be like.
+        train: Shapes that the model was trained on, for the control and the nearest of each; None if not at hand.
+        protocol: The row of the table that says how.
+        options: How it is measured.
+
     Raises:
         EvaluationError: A set has fewer than two shapes, sets are in different frames, or the reference has shapes of
             the training set.
@@ -50,6 +57,12 @@ def evaluate_sets(
 
 def clouds_of(shapes: ShapeSet, count: int, role: str, options: Options) -> Clouds:
     """Return `count` points of every shape of a set.
+
+    Args:
+        shapes: The set.
+        count: Points per shape.
+        role: What the points are for, which is part of their seed.
+        options: How it is measured.
 
     Raises:
         EvaluationError: The set has fewer than two shapes, or a shape has too few points.

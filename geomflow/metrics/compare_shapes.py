@@ -36,6 +36,12 @@ def evaluate_pairs(
 
     A number that a shape does not have, as an open sheet has no inside to compare, is left out of the mean.
 
+    Args:
+        generated: Shapes to judge.
+        reference: What each of them should be, by id.
+        protocol: The row of the table that says how.
+        options: How it is measured.
+
     Raises:
         EvaluationError: A reference has no counterpart, most shapes are in another frame than their references, or a
             shape cannot be measured; the message names it.
@@ -57,6 +63,9 @@ def surfaces(job: Job) -> dict[str, np.ndarray]:
     """Return how well a mesh reproduces its reference, in the box of the reference (edge 2).
 
     Outer surfaces are compared: walls buried inside a solid are left out of both meshes.
+
+    Args:
+        job: A shape, its reference, and how they are compared.
     """
     shape, reference, count, seed = job
     unit, mesh = _in_frame_of(reference.mesh(), shape.mesh())
@@ -81,7 +90,11 @@ def surfaces(job: Job) -> dict[str, np.ndarray]:
 
 
 def samples(job: Job) -> dict[str, np.ndarray]:
-    """Return how well points sample the surface of their reference, in its box (edge 2) and against the noise floor."""
+    """Return how well points sample the surface of their reference, in its box (edge 2) and against the noise floor.
+
+    Args:
+        job: A shape, its reference, and how they are compared.
+    """
     shape, reference, count, seed = job
     true, cloud = _in_frame_of(reference.mesh(), trimesh.PointCloud(shape.cloud(count, "generated", seed)))
     points, wanted = np.asarray(cloud.vertices), sample_surface(true, count, reference.seed("reference", seed)).points

@@ -41,12 +41,23 @@ class Matches(NamedTuple):
     backward_indices: Integer[np.ndarray, " m"]
 
     def chamfer(self, squared: bool = False) -> float:
-        """Return the sum of both mean distances (or mean squared distances); see `geomflow.metrics.chamfer`."""
+        """Return the sum of both mean distances (or mean squared distances); see `geomflow.metrics.chamfer`.
+
+        Args:
+            squared: Whether distances are squared before they are averaged.
+        """
         power = 2 if squared else 1
         return float((self.forward**power).mean() + (self.backward**power).mean())
 
     def f_score(self, tau: float) -> float:
-        """Return the harmonic mean of precision and recall at `tau`; see `geomflow.metrics.f_score`."""
+        """Return the harmonic mean of precision and recall at `tau`; see `geomflow.metrics.f_score`.
+
+        Args:
+            tau: Distance up to which a point counts as met, in the points' unit.
+
+        Raises:
+            ValueError: `tau` is not positive.
+        """
         if not tau > 0:
             raise ValueError(f"tau must be a positive distance, not {tau}")
         precision, recall = float((self.forward <= tau).mean()), float((self.backward <= tau).mean())
@@ -57,7 +68,12 @@ class Matches(NamedTuple):
         return float(max(self.forward.max(), self.backward.max()))
 
     def normal_consistency(self, a_normals: Float[np.ndarray, "n 3"], b_normals: Float[np.ndarray, "m 3"]) -> float:
-        """Return the mean |cosine| of matched normals; see `geomflow.metrics.normal_consistency`."""
+        """Return the mean |cosine| of matched normals; see `geomflow.metrics.normal_consistency`.
+
+        Args:
+            a_normals: Unit normals of the first points.
+            b_normals: Unit normals of the second points.
+        """
         forward = np.abs((a_normals * b_normals[self.forward_indices]).sum(axis=1)).mean()
         backward = np.abs((b_normals * a_normals[self.backward_indices]).sum(axis=1)).mean()
         return float((forward + backward) / 2)
@@ -90,6 +106,11 @@ def chamfer(a: Float[np.ndarray, "n 3"], b: Float[np.ndarray, "m 3"], squared: b
 
     `chamfer_floor` gives the floors as numbers.
 
+    Args:
+        a: A point set.
+        b: Another point set.
+        squared: Whether distances are squared before they are averaged.
+
     Raises:
         ValueError: A set is empty, not (n, 3), or not finite.
     """
@@ -121,6 +142,11 @@ def f_score(a: Float[np.ndarray, "n 3"], b: Float[np.ndarray, "m 3"], tau: float
     P is the fraction of a with d(p, b) <= tau, R the fraction of b with d(q, a) <= tau, and F = 0 where both are 0.
     Two samples of n points on area A reach 1 - exp(-pi tau^2 n / A), not 1: choose n well above A / tau^2.
 
+    Args:
+        a: A point set.
+        b: Another point set.
+        tau: Distance up to which a point counts as met, in the points' unit.
+
     Raises:
         ValueError: A set is empty, not (n, 3), or not finite; tau is not positive.
     """
@@ -131,6 +157,10 @@ def hausdorff(a: Float[np.ndarray, "n 3"], b: Float[np.ndarray, "m 3"]) -> float
     """Return the Hausdorff distance max(max_a d(p, b), max_b d(q, a)) of the two point sets, in their unit.
 
     Two samples of n points on area A give about sqrt(A log(n) / (pi n)), not 0.
+
+    Args:
+        a: A point set.
+        b: Another point set.
 
     Raises:
         ValueError: A set is empty, not (n, 3), or not finite.
@@ -145,6 +175,10 @@ def normal_consistency(a: SurfaceSamples, b: SurfaceSamples) -> float:
     as real meshes are inconsistently oriented; unrelated directions give 1/2, not 0. Two samples of one smooth surface
     fall short of 1 by (curvature squared) x (sample spacing squared).
 
+    Args:
+        a: Points with unit normals.
+        b: Others of another surface.
+
     Raises:
         ValueError: A set is empty, not (n, 3), or not finite.
     """
@@ -156,6 +190,10 @@ def emd(a: Float[np.ndarray, "n 3"], b: Float[np.ndarray, "n 3"]) -> float:
 
     Not an auction that is stopped early, not a soft matching, not squared, not a sum: all four are in use under this
     name. Two samples of one surface do not reach 0; the value falls about as sqrt(A log(n) / n).
+
+    Args:
+        a: A point set.
+        b: Another point set.
 
     Raises:
         ValueError: A set is empty, not (n, 3) or not finite, or they differ in size.
@@ -184,6 +222,10 @@ def sinkhorn(a: Float[np.ndarray, "n 3"], b: Float[np.ndarray, "m 3"], blur: flo
 def point_to_surface(points: Float[np.ndarray, "n 3"], mesh: trimesh.Trimesh) -> Float[np.ndarray, " n"]:
     """Return the exact distance (n,) of each point to a mesh, in their unit; no noise floor, as nothing is sampled.
 
+    Args:
+        points: The points.
+        mesh: The mesh.
+
     Raises:
         MeshHasNoFaces: There is no face.
         ValueError: The points are no non-empty finite array (n, 3).
@@ -201,6 +243,10 @@ def _clouds(a: np.ndarray, b: np.ndarray) -> list[Any]:
 
 def checked_points(name: str, points: Float[np.ndarray, "..."]) -> Float[np.ndarray, "n 3"]:
     """Return `points` if they are a non-empty finite array (n, 3).
+
+    Args:
+        name: What errors call the points.
+        points: The points.
 
     Raises:
         ValueError: They are not; the message begins with `name`.

@@ -87,6 +87,9 @@ class Evaluation:
     def save(self, path: str | Path) -> None:
         """Write the JSON file, whole or not at all.
 
+        Args:
+            path: The file.
+
         Raises:
             OSError: It cannot be written.
         """
@@ -115,13 +118,26 @@ def _counted(role: str, count: int, split: str = "", missing: int = 0, **_: Any)
 
 
 def numbers_of(estimates: Mapping[str, Estimate], distance: str = "") -> list[Number]:
-    """Return estimates as numbers, each named after its metric and the distance."""
+    """Return estimates as numbers, each named after its metric and the distance.
+
+    Args:
+        estimates: Estimates by the names of their metrics.
+        distance: Name of the distance that they are by; none if empty.
+    """
     ending = f"-{distance}" if distance else ""
     return [Number(f"{name}{ending}", e.value, *e.interval, *e.null) for name, e in estimates.items()]
 
 
 def mean_of(metric: str, values: Sequence[float] | np.ndarray, level: float, draws: int, seed: int) -> Number:
-    """Return the mean over shapes with its bootstrap interval, which one shape does not have."""
+    """Return the mean over shapes with its bootstrap interval, which one shape does not have.
+
+    Args:
+        metric: Name of the number.
+        values: One number per shape (n,).
+        level: Share of the draws that an interval holds, such as 0.95.
+        draws: Number of resampled sets.
+        seed: Seed of the resampling.
+    """
     array = np.asarray(values, dtype=np.float64)
     interval = bootstrap_interval(array, level, draws, seed) if len(array) > 1 else (None, None)
     return Number(metric, float(array.mean()), *interval)
@@ -131,6 +147,11 @@ def share_of(metric: str, hits: Sequence[Any] | np.ndarray, level: float) -> Num
     """Return the share of shapes that have a property, with the interval of Wilson (J. Am. Stat. Assoc. 22, 1927).
 
     Unlike a bootstrap it says something where none or all have it: 0 of 24 is 0 to 14 %.
+
+    Args:
+        metric: Name of the number.
+        hits: Whether each shape has the property.
+        level: Share of the draws that an interval holds, such as 0.95.
     """
     count, share = len(hits), float(np.mean(hits))
     z = NormalDist().inv_cdf((1 + level) / 2)
@@ -140,12 +161,19 @@ def share_of(metric: str, hits: Sequence[Any] | np.ndarray, level: float) -> Num
 
 
 def finite_or_none(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a shape's findings with None for numbers that are not finite, which JSON does not know."""
+    """Return a shape's findings with None for numbers that are not finite, which JSON does not know.
+
+    Args:
+        row: Numbers by name.
+    """
     return {name: value if math.isfinite(value) else None for name, value in row.items()}
 
 
 def compare(files: Sequence[str | Path]) -> str:
     """Return the results of several evaluations side by side, as a Markdown table.
+
+    Args:
+        files: JSON files that `Evaluation.save` wrote.
 
     Raises:
         EvaluationError: There are fewer than two, one is no evaluation, or they were made on different terms.

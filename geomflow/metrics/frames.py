@@ -42,7 +42,11 @@ class GlobalFrame(NamedTuple):
     std: float
 
     def apply(self, clouds: Clouds) -> Clouds:
-        """Return clouds in this frame."""
+        """Return clouds in this frame.
+
+        Args:
+            clouds: Clouds of points (shapes, n, 3).
+        """
         return (clouds - self.mean) / self.std
 
     def about(self) -> dict[str, Any]:
@@ -54,7 +58,11 @@ class BoxFrame(NamedTuple):
     """A shift and a scale for every shape: its own bounding box, the longest edge from -1 to 1."""
 
     def apply(self, clouds: Clouds) -> Clouds:
-        """Return clouds in this frame."""
+        """Return clouds in this frame.
+
+        Args:
+            clouds: Clouds of points (shapes, n, 3).
+        """
         low, high = clouds.min(axis=1, keepdims=True), clouds.max(axis=1, keepdims=True)
         half = (high - low).max(axis=2, keepdims=True) / 2
         return (clouds - (low + high) / 2) / np.where(half > 0, half, 1)
@@ -65,7 +73,12 @@ class BoxFrame(NamedTuple):
 
 
 def frame_of(kind: Frame, clouds: Clouds) -> GlobalFrame | BoxFrame:
-    """Return the frame of a kind, taken from the clouds that define it."""
+    """Return the frame of a kind, taken from the clouds that define it.
+
+    Args:
+        kind: Name of the frame.
+        clouds: Clouds of points (shapes, n, 3).
+    """
     return BoxFrame() if kind == "box" else _global(clouds)
 
 

@@ -66,6 +66,10 @@ def frechet_distance(a: Gaussian, b: Gaussian) -> float:
     The trace of (S1^1/2 S2 S1^1/2)^1/2 is the sum of the singular values of S1^1/2 S2^1/2, and both roots come from
     symmetric eigendecompositions: nothing here can turn complex, and singular covariances are as good as others.
 
+    Args:
+        a: Mean and covariance of a set of features.
+        b: Those of another set.
+
     Raises:
         ValueError: The moments are not (d,) and (d, d) with the same d in both, or not finite.
     """

@@ -85,16 +85,27 @@ class FashionClassifier(nn.Module):
         self.accuracy, self.sha256 = float("nan"), ""
 
     def forward(self, pixels: Float[Tensor, "n 1 28 28"]) -> Float[Tensor, "n 10"]:
-        """Return the logits of the classes; pixels are in [0, 1]."""
+        """Return the logits of the classes; pixels are in [0, 1].
+
+        Args:
+            pixels: Grey images, values from 0 to 1.
+        """
         return self.head(F.relu(self.trunk(2 * pixels - 1)))
 
     def features(self, pixels: Float[Tensor, "n 1 28 28"]) -> Float[Tensor, "n 64"]:
-        """Return the numbers that enter the last nonlinearity, each in standard deviations over the training images."""
+        """Return the numbers that enter the last nonlinearity, each in standard deviations over the training images.
+
+        Args:
+            pixels: Grey images, values from 0 to 1.
+        """
         return (self.trunk(2 * pixels - 1) - self.centre) / self.spread
 
 
 def load_classifier(path: str | Path = WEIGHTS) -> FashionClassifier:
     """Return the classifier whose weights are embedded, or that of another file of `benchmarks.fashion_classifier`.
+
+    Args:
+        path: The weights; the embedded ones by default.
 
     Raises:
         CheckpointError: The file is missing, damaged or not of this network; the message names it.

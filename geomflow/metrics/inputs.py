@@ -88,6 +88,11 @@ class Shape:
 
         A record gives its surface points, or others of the same surface, which leaves out walls buried in the solid.
 
+        Args:
+            count: How many points.
+            role: What the points are for, which is part of their seed.
+            seed: Seed of the evaluation.
+
         Raises:
             EvaluationError: The file holds no surface and fewer points.
             MeshError: The file cannot be read.
@@ -106,7 +111,12 @@ class Shape:
         return points[order[first : first + count]]
 
     def seed(self, role: str, seed: int) -> int:
-        """Return the seed of this shape's random points in a role."""
+        """Return the seed of this shape's random points in a role.
+
+        Args:
+            role: What the points are for, which is part of their seed.
+            seed: Seed of the evaluation.
+        """
         return int.from_bytes(hashlib.sha256(f"{seed} {role} {self.sha256}".encode()).digest()[:8], "little")
 
 
@@ -169,6 +179,10 @@ def open_shapes(place: str | Path, split: str = "", default: str = "test") -> Sh
 
 def in_pairs(generated: ShapeSet, reference: ShapeSet) -> list[tuple[Shape, Shape]]:
     """Return each generated shape with the reference of its id, or the only two shapes whatever their ids.
+
+    Args:
+        generated: Shapes to judge.
+        reference: What each of them should be, by id.
 
     Raises:
         EvaluationError: A reference has no counterpart: leaving out failures would flatter.

@@ -52,6 +52,9 @@ PROTOCOLS = {
 def protocol_of(name: str) -> Protocol:
     """Return a protocol by its name.
 
+    Args:
+        name: Name of the protocol.
+
     Raises:
         ConfigError: There is none of that name; the message lists those that there are.
     """

@@ -64,7 +64,13 @@ class ReconstructionMetrics:
 
 @dataclass(frozen=True)
 class Summary:
-    """Mean, median, and mean of the worst tenth of one number over many shapes."""
+    """Mean, median, and mean of the worst tenth of one number over many shapes.
+
+    Attributes:
+        mean: Mean over the shapes.
+        median: Median over the shapes.
+        worst_tenth: Mean over the worst tenth of the shapes.
+    """
 
     mean: float
     median: float
@@ -154,6 +160,10 @@ def inside_mask(solid: Solid, resolution: int = 128) -> Bool[np.ndarray, "x y z"
 
     Fields are evaluated at every node of a `resolution`^3 grid, which stays right where they are no exact distances.
 
+    Args:
+        solid: A mesh, a grid over [-1, 1]^3, or a field.
+        resolution: Nodes per axis.
+
     Raises:
         ValueError: A grid is not over [-1, 1]^3, or a field returns another shape or NaN.
         TypeError: An array is neither boolean nor of floats.
@@ -171,6 +181,10 @@ def mesh_inside_mask(mesh: trimesh.Trimesh, resolution: int = 128) -> Bool[np.nd
 
     A closed mesh is evaluated coarse to fine, which is exact: its sign changes nowhere but at the surface. An open mesh
     is evaluated at every node, because across its holes the sign changes far from any surface.
+
+    Args:
+        mesh: The mesh.
+        resolution: Nodes per axis.
 
     Raises:
         MeshHasNoFaces: There is no face.
@@ -206,6 +220,11 @@ def measure_shape(mesh: trimesh.Trimesh, resolution: int = 128, count: int = 100
 
 def compare_shapes(reference: MeasuredShape, shape: MeasuredShape, tau: float = F_SCORE_TAU) -> ReconstructionMetrics:
     """Return the metrics of a measured shape against a measured reference; see `reconstruction_metrics`.
+
+    Args:
+        reference: The true shape, measured.
+        shape: The shape to judge.
+        tau: Distance up to which a point counts as met.
 
     Raises:
         ValueError: The masks' resolutions differ, both are empty, or tau is not positive.
@@ -253,6 +272,10 @@ def summary(values: Iterable[float], higher_is_better: bool = True) -> Summary:
 
     A shape that failed must be given its worst value, not left out: leaving out failures flatters.
 
+    Args:
+        values: One number per shape.
+        higher_is_better: Whether the worst values are the smallest.
+
     Raises:
         ValueError: There is no value, or one is not finite.
     """
@@ -266,6 +289,9 @@ def summary(values: Iterable[float], higher_is_better: bool = True) -> Summary:
 
 def summaries(metrics: Iterable[ReconstructionMetrics]) -> dict[str, Summary]:
     """Return the `summary` of every field of `ReconstructionMetrics` over many shapes.
+
+    Args:
+        metrics: The metrics of each shape.
 
     Raises:
         ValueError: There are no metrics, or one is not finite.

@@ -71,6 +71,11 @@ def pool_distances(
 ) -> Float[np.ndarray, "n n"]:
     """Return the distances (g + r, g + r) among generated shapes followed by reference shapes.
 
+    Args:
+        d_gg: Distances among generated shapes (g, g).
+        d_gr: Distances from generated to reference shapes (g, r).
+        d_rr: Distances among reference shapes (r, r).
+
     Raises:
         ValueError: The shapes do not fit together, there are fewer than two shapes, or a distance is not finite.
     """

@@ -114,6 +114,10 @@ def bootstrap_interval(values: Float[np.ndarray, " n"], level: float = 0.95, dra
 def middle(draws: Float[np.ndarray, " n"], level: float) -> Band:
     """Return the shortest inclusive band that leaves at most (1 - level) / 2 of the draws on either side.
 
+    Args:
+        draws: Values of a statistic.
+        level: Share of the draws that the band holds at least.
+
     Raises:
         ValueError: The level is not in (0, 1).
     """
@@ -125,6 +129,10 @@ def middle(draws: Float[np.ndarray, " n"], level: float) -> Band:
 
 def middles(rows: Iterable[dict[str, float]], level: float) -> dict[str, Band]:
     """Return the `middle` of every name's values.
+
+    Args:
+        rows: Values of several statistics by name, one row per draw.
+        level: Share of the draws that the band holds at least.
 
     Raises:
         ValueError: The level is not in (0, 1).

@@ -83,6 +83,12 @@ def stroke_similarities(
 ) -> Float[np.ndarray, " n"]:
     """Return the structural similarity (n,) of each drawing's picture and its reference's.
 
+    Args:
+        generated: Control points of the drawings to judge.
+        reference: Control points of what they should be.
+        size: Pixels along each edge of a picture.
+        width: Width of a stroke in pixels.
+
     Raises:
         ValueError: The sets differ in size, are empty or not finite, or size or width are out of range.
     """
@@ -97,6 +103,10 @@ def stroke_chamfers(
 
     mean_a d(p, b) + mean_b d(q, a) over `SAMPLES` points on each stroke (`geomflow.metrics.distances`, reconstruction).
     Equal lines that are cut otherwise do not reach 0 but about half the distance of neighbouring points.
+
+    Args:
+        generated: Control points of the drawings to judge.
+        reference: Control points of what they should be.
 
     Raises:
         ValueError: The sets differ in size, are empty or not finite.

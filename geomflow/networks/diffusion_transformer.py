@@ -88,6 +88,9 @@ class DiffusionTransformer(nn.Module):
     def encode_condition(self, condition: dict[str, Tensor]) -> dict[str, Any]:
         """Return what stands for a condition in any number of calls, so that its tokens are made only once.
 
+        Args:
+            condition: Tensors by the kind's name, each shaped (batch, ...).
+
         Raises:
             ValueError: The condition is not of the network's kind.
         """

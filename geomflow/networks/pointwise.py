@@ -68,7 +68,11 @@ class Pointwise(nn.Module):
 
 
 class PointwiseBlock(nn.Module):
-    """Two layers on normalised features, which are scaled and shifted by the embedding, added to what came in."""
+    """Two layers on normalised features, which are scaled and shifted by the embedding, added to what came in.
+
+    Args:
+        width: Features per point.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -80,7 +84,12 @@ class PointwiseBlock(nn.Module):
     def forward(
         self, x: Float[Tensor, "batch points width"], embedding: Float[Tensor, "batch 1 width"]
     ) -> Float[Tensor, "batch points width"]:
-        """Return the features after the block."""
+        """Return the features after the block.
+
+        Args:
+            x: Features of each point.
+            embedding: What is known of the times.
+        """
         scale, shift = self.modulation(embedding).chunk(2, dim=-1)
         return x + self.second(F.silu(self.first(self.norm(x) * (1 + scale) + shift)))
 

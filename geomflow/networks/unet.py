@@ -108,7 +108,13 @@ class UNet(nn.Module):
 
 
 class ConditionedResidual(nn.Module):
-    """Two convolutions, 3 cells wide, on normalised, then scaled and shifted features, added to what came in."""
+    """Two convolutions, 3 cells wide, on normalised, then scaled and shifted features, added to what came in.
+
+    Args:
+        width: Features per cell.
+        told: Numbers that say what is known of times and condition.
+        axes: Axes of the grid, 2 or 3.
+    """
 
     def __init__(self, width: int, told: int, axes: int) -> None:
         super().__init__()
@@ -120,7 +126,12 @@ class ConditionedResidual(nn.Module):
     def forward(
         self, x: Float[Tensor, "batch width *cells"], told: Float[Tensor, "batch told"]
     ) -> Float[Tensor, "batch width *cells"]:
-        """Return the features after the block."""
+        """Return the features after the block.
+
+        Args:
+            x: Features of each cell.
+            told: What is known of times and condition.
+        """
         modulation = self.modulation(told)
         scale, shift = modulation.view(*modulation.shape, *[1] * (x.ndim - 2)).chunk(2, dim=1)
         hidden = F.silu(self.first(F.silu(self.norm(x) * (1 + scale) + shift)))

@@ -34,7 +34,11 @@ class MeshNoise(nn.Module):
         return {"vertices": len(self.vertices), "faces": len(self.faces)}
 
     def fill(self, mesh: trimesh.Trimesh) -> None:
-        """Take a mesh with as many vertices and faces as this has room for."""
+        """Take a mesh with as many vertices and faces as this has room for.
+
+        Args:
+            mesh: The mesh.
+        """
         mean, spread = _moments(mesh)
         self.vertices.copy_(torch.from_numpy((np.asarray(mesh.vertices) - mean) / spread))
         self.faces.copy_(torch.from_numpy(np.asarray(mesh.faces)))
@@ -46,7 +50,14 @@ class MeshNoise(nn.Module):
         dtype: torch.dtype,
         device: torch.device | None,
     ) -> Tensor:
-        """Return noise of a shape (*, channels)."""
+        """Return noise of a shape (*, channels).
+
+        Args:
+            shape: Shape of the result.
+            generator: Source of the noise; torch's own if None.
+            dtype: Type of the result.
+            device: Where the result goes; the noise's own place if None.
+        """
         return in_space(self._draw, shape, generator, dtype, device)
 
     def _draw(self, count: int, generator: torch.Generator | None) -> Tensor:

@@ -37,7 +37,11 @@ class Alpha:
             raise ValueError(f"begin and end must satisfy 0 <= begin < end <= 1, given {self.begin} and {self.end}")
 
     def alpha(self, progress: float) -> float:
-        """Alpha at a progress of training."""
+        """Alpha at a progress of training.
+
+        Args:
+            progress: share of the training that is done, from 0 to 1.
+        """
         done = min(1.0, max(0.0, (progress - self.begin) / (self.end - self.begin)))
         return self.last**done
 

@@ -37,7 +37,11 @@ class Consistency:
             )
 
     def grid_steps(self, progress: float) -> int:
-        """Steps of the grid at a progress of training."""
+        """Steps of the grid at a progress of training.
+
+        Args:
+            progress: share of the training that is done, from 0 to 1.
+        """
         doublings = math.floor(progress * (1 + math.log2(self.finest / self.coarsest)))
         return min(self.finest, self.coarsest * 2**doublings)
 

@@ -40,7 +40,11 @@ class Progressive(nn.Module):
         self._teacher: list[FlowMap] = []  # in a list, lest its frozen weights count as this module's
 
     def phase(self, progress: float) -> int:
-        """Phase, from 0, at a progress of training."""
+        """Phase, from 0, at a progress of training.
+
+        Args:
+            progress: share of the training that is done, from 0 to 1.
+        """
         done = max(0.0, (progress - self.begin) / (1 - self.begin))
         return min(self.levels - 1, int(done * self.levels))
 
@@ -91,7 +95,11 @@ class Progressive(nn.Module):
         return {"phase": phase, "teacher": weights}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Takes up a saved phase and teacher."""
+        """Takes up a saved phase and teacher.
+
+        Args:
+            state: what ``get_extra_state`` returned.
+        """
         self._teacher.clear()
         self._snapshot = (state["phase"], state["teacher"]) if state["phase"] >= 0 else None
 

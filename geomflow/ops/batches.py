@@ -82,27 +82,49 @@ def pad(values: Shaped[Tensor, "n ..."], batch: Int[Tensor, " n"], size: int | N
 
 
 def batch_vector(lengths: Int[Tensor, " b"]) -> Int[Tensor, " n"]:
-    """Return the cloud of each row, (sum of lengths,), PyG's `batch`."""
+    """Return the cloud of each row, (sum of lengths,), PyG's `batch`.
+
+    Args:
+        lengths: Points of each cloud.
+    """
     return torch.repeat_interleave(torch.arange(len(lengths), device=lengths.device), lengths)
 
 
 def row_splits(lengths: Int[Tensor, " b"]) -> Int[Tensor, " splits"]:
-    """Return where each cloud begins and the last one ends, (B + 1,), TensorFlow's and Open3D's `row_splits`."""
+    """Return where each cloud begins and the last one ends, (B + 1,), TensorFlow's and Open3D's `row_splits`.
+
+    Args:
+        lengths: Points of each cloud.
+    """
     return torch.nn.functional.pad(lengths.cumsum(0), (1, 0))
 
 
 def split_lengths(splits: Int[Tensor, " splits"]) -> Int[Tensor, " b"]:
-    """Return the lengths (B,) that `row_splits` came from."""
+    """Return the lengths (B,) that `row_splits` came from.
+
+    Args:
+        splits: As `row_splits` returns them.
+    """
     return splits.diff()
 
 
 def length_mask(lengths: Int[Tensor, " b"], size: int) -> Bool[Tensor, "b p"]:
-    """Return which of `size` rows of each cloud are not padding."""
+    """Return which of `size` rows of each cloud are not padding.
+
+    Args:
+        lengths: Points of each cloud.
+        size: Rows of each cloud, padding included.
+    """
     return torch.arange(size, device=lengths.device) < lengths[:, None]
 
 
 def checked_clouds(name: str, points: Tensor, lengths: Tensor | None) -> Clouds:
     """Return clouds ready for an op: half precision becomes float32, missing lengths become full ones.
+
+    Args:
+        name: What errors call the argument.
+        points: Clouds (B, P, D), padded.
+        lengths: Points of each cloud (B,); all of them if None.
 
     Raises:
         TypeError: The points are not a floating point tensor, or the lengths are no integers.
@@ -120,6 +142,11 @@ def checked_clouds(name: str, points: Tensor, lengths: Tensor | None) -> Clouds:
 def checked_3d(name: str, points: Tensor, lengths: Tensor | None) -> Clouds:
     """Return clouds in three dimensions; see `checked_clouds`.
 
+    Args:
+        name: What errors call the argument.
+        points: Clouds (B, P, 3), padded.
+        lengths: Points of each cloud (B,); all of them if None.
+
     Raises:
         TypeError: As in `checked_clouds`.
         ValueError: As in `checked_clouds`, or the points do not have three coordinates.
@@ -135,6 +162,14 @@ def checked_lengths(name: str, lengths: Tensor | None, padded: Tensor) -> Int[Te
 
     Their values are checked on the CPU only, since a look at a CUDA tensor would wait for the device; there, lengths
     outside the range count as the nearest end of it.
+
+    Args:
+        name: What errors call the argument.
+        lengths: Points of each cloud (B,); all of them if None.
+        padded: What the lengths are of (B, P, ...).
+
+    Raises:
+        ValueError: Their shape is not (B,), their device is another, or a length lies outside of 0 to P.
     """
     size = padded.shape[1]
     if lengths is None:
@@ -152,6 +187,10 @@ def checked_lengths(name: str, lengths: Tensor | None, padded: Tensor) -> Int[Te
 def check_integers(name: str, values: Tensor) -> None:
     """Refuse what is not a tensor of integers.
 
+    Args:
+        name: What errors call the argument.
+        values: A tensor of any shape.
+
     Raises:
         TypeError: It is not; the message begins with `name`.
     """
@@ -160,7 +199,11 @@ def check_integers(name: str, values: Tensor) -> None:
 
 
 def readable(values: Tensor) -> bool:
-    """Return whether values can be looked at without a wait for a device or a break in a compiled graph."""
+    """Return whether values can be looked at without a wait for a device or a break in a compiled graph.
+
+    Args:
+        values: A tensor of any shape.
+    """
     return values.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
@@ -168,6 +211,13 @@ def cloud_pair(
     names: tuple[str, str], first: Tensor, second: Tensor, lengths1: Tensor | None, lengths2: Tensor | None
 ) -> tuple[Clouds, Clouds]:
     """Return two batches of clouds that can be compared.
+
+    Args:
+        names: What errors call the two.
+        first: Clouds (B, P, D), padded.
+        second: Clouds (B, Q, D), padded.
+        lengths1: Points of each cloud of the first batch (B,); all of them if None.
+        lengths2: Points of each cloud of the second batch (B,).
 
     Raises:
         ValueError: Shapes, devices or lengths do not fit.
@@ -180,6 +230,11 @@ def cloud_pair(
 
 def checked_pair(names: tuple[str, str], first: Clouds, second: Clouds) -> None:
     """Refuse two batches of clouds that cannot be compared.
+
+    Args:
+        names: What errors call the two.
+        first: Clouds.
+        second: Other clouds.
 
     Raises:
         ValueError: They differ in device, batch size or coordinates.

@@ -116,7 +116,11 @@ def hausdorff_distance(
 
 
 def root(squared: Tensor) -> Tensor:
-    """Return the square root, with gradient 0 instead of infinity at 0."""
+    """Return the square root, with gradient 0 instead of infinity at 0.
+
+    Args:
+        squared: Squared distances, of any shape.
+    """
     positive = squared > 0
     return torch.where(positive, torch.where(positive, squared, 1).sqrt(), 0)
 

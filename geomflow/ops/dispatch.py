@@ -60,12 +60,22 @@ def backends() -> dict[str, str]:
 
 
 def run(problem: Problem, wanted: str, *inputs: Any) -> Any:
-    """Return an op's result by the backend that `choose` takes."""
+    """Return an op's result by the backend that `choose` takes.
+
+    Args:
+        problem: What the call is about.
+        wanted: `auto`, or the name of a backend.
+        *inputs: What the backend's function takes.
+    """
     return getattr(_module(choose(problem, wanted)), problem.op)(*inputs)
 
 
 def choose(problem: Problem, wanted: str = "auto") -> str:
     """Return the name of the backend for a problem.
+
+    Args:
+        problem: What the call is about.
+        wanted: `auto`, or the name of a backend.
 
     Raises:
         ValueError: `wanted` is no backend or cannot do this problem; the message says what can.
@@ -80,12 +90,21 @@ def choose(problem: Problem, wanted: str = "auto") -> str:
 
 
 def fits(name: str, problem: Problem) -> bool:
-    """Return whether a backend can do a problem."""
+    """Return whether a backend can do a problem.
+
+    Args:
+        name: Name of the backend.
+        problem: What the call is about.
+    """
     return not _unfit(name, problem)
 
 
 def check_name(argument: str, wanted: str) -> None:
     """Refuse what is neither `auto` nor a backend.
+
+    Args:
+        argument: What errors call the name that was given.
+        wanted: `auto`, or the name of a backend.
 
     Raises:
         ValueError: It is neither; the message begins with `argument`.
@@ -97,6 +116,10 @@ def check_name(argument: str, wanted: str) -> None:
 def reference_only(op: str, backend: str) -> None:
     """Refuse any backend but torch itself, for ops that need no search.
 
+    Args:
+        op: Name of the op.
+        backend: The name that was given.
+
     Raises:
         ValueError: The backend is neither `auto` nor `reference`.
     """
@@ -106,7 +129,11 @@ def reference_only(op: str, backend: str) -> None:
 
 
 def preference(problem: Problem) -> tuple[str, ...]:
-    """Return the backends from the quickest on, as measured (see docs/results/ops.md)."""
+    """Return the backends from the quickest on, as measured (see docs/results/ops.md).
+
+    Args:
+        problem: What the call is about.
+    """
     if problem.device != "cpu":
         return ("warp", "reference")
     return ("reference",) if problem.pairs <= CROSSOVER[problem.op] else ("kdtree", "warp", "reference")
@@ -153,6 +180,13 @@ def operator(search: Callable, shapes: Callable) -> Callable:
 
 
 def problem_of(op: str, first: Tensor, second: Tensor, k: int) -> Problem:
-    """Return the problem of comparing clouds (B, P, D) with clouds (B, Q, D)."""
+    """Return the problem of comparing clouds (B, P, D) with clouds (B, Q, D).
+
+    Args:
+        op: Name of the op.
+        first: Clouds (B, P, D).
+        second: Clouds (B, Q, D).
+        k: Neighbours or samples per cloud.
+    """
     rows, points = first.shape[0] * first.shape[1], second.shape[1]
     return Problem(op, first.device.type, first.dtype, first.shape[2], rows * points, k, rows, points)

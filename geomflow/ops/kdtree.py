@@ -45,7 +45,11 @@ Table = tuple[np.ndarray, np.ndarray]
 
 
 def unfit(problem: Problem) -> str:
-    """Return why this backend cannot do a problem, empty if it can."""
+    """Return why this backend cannot do a problem, empty if it can.
+
+    Args:
+        problem: What the call is about.
+    """
     if problem.device != "cpu":
         return f"kd-trees work on the cpu, not on {problem.device}"
     if problem.dimension > MOST_DIMENSIONS:

@@ -16,12 +16,21 @@ CHUNK = 256
 
 
 def vectors(points: Tensor) -> Any:
-    """Return float32 points (..., 3) as a Warp array of vectors that shares their memory."""
+    """Return float32 points (..., 3) as a Warp array of vectors that shares their memory.
+
+    Args:
+        points: The points.
+    """
     return array(points, wp.vec3)
 
 
 def array(values: Tensor, dtype: Any = None) -> Any:
-    """Return a tensor as a Warp array that shares its memory; its last axis as vectors if `dtype` is one of those."""
+    """Return a tensor as a Warp array that shares its memory; its last axis as vectors if `dtype` is one of those.
+
+    Args:
+        values: A tensor of any shape.
+        dtype: Warp's type of an element.
+    """
     return wp.from_torch(values.contiguous(), dtype=dtype, requires_grad=False)
 
 

@@ -196,6 +196,10 @@ def three_interpolate(
 def check_count(name: str, count: int) -> None:
     """Refuse a count below 1.
 
+    Args:
+        name: What errors call the count.
+        count: The count.
+
     Raises:
         ValueError: It is below 1; the message begins with `name`.
     """

@@ -23,7 +23,11 @@ BUDGET = 2**24
 
 
 def unfit(problem: Problem) -> str:
-    """Return why this backend cannot do a problem: never."""
+    """Return why this backend cannot do a problem: never.
+
+    Args:
+        problem: What the call is about.
+    """
     return ""
 
 
@@ -38,6 +42,14 @@ def knn(
     """Return the k nearest of p2 to each of p1 in ascending order, the lowest index first where distances are equal.
 
     Distances are squared for norm 2 and L1 distances for norm 1; where there is no neighbour, infinity and index -1.
+
+    Args:
+        p1: Queries.
+        p2: Points to choose from.
+        lengths1: Points of each cloud of p1.
+        lengths2: Points of each cloud of p2.
+        k: Neighbours or samples per cloud.
+        norm: 1 or 2.
     """
     found = [_nearest(table, k) for table in _tables(p1, p2, lengths1, lengths2, norm)]
     distances, indices = (torch.cat(parts, dim=1) for parts in zip(*found, strict=True))
@@ -52,7 +64,16 @@ def ball(
     k: int,
     radius: float,
 ) -> Int[Tensor, "b p k"]:
-    """Return the first k of p2, by index, closer than `radius` to each of p1; -1 where there are fewer."""
+    """Return the first k of p2, by index, closer than `radius` to each of p1; -1 where there are fewer.
+
+    Args:
+        p1: Queries.
+        p2: Points to choose from.
+        lengths1: Points of each cloud of p1.
+        lengths2: Points of each cloud of p2.
+        k: Neighbours or samples per cloud.
+        radius: Radius of the balls.
+    """
     limit = torch.tensor(radius, dtype=p1.dtype).square().item()
     return torch.cat([_first(table < limit, k) for table in _tables(p1, p2, lengths1, lengths2, 2)], dim=1)
 
@@ -64,6 +85,12 @@ def farthest(
 
     Equal distances go to the lowest index. `valid` marks the points of each cloud, `start` is the first choice, -1 in
     clouds without points.
+
+    Args:
+        points: Clouds to choose from.
+        valid: Which rows are points rather than padding.
+        start: The first choice in each cloud.
+        k: Neighbours or samples per cloud.
     """
     clouds, numbers = (
         torch.arange(len(points), device=points.device),

@@ -139,7 +139,13 @@ def sliced_wasserstein(
 
 
 def directions(count: int, dimension: int, generator: torch.Generator | None = None) -> Float[Tensor, "count d"]:
-    """Return unit vectors spread uniformly at random over the sphere, drawn where the generator lives."""
+    """Return unit vectors spread uniformly at random over the sphere, drawn where the generator lives.
+
+    Args:
+        count: How many.
+        dimension: Coordinates of a vector.
+        generator: Source of everything random in it.
+    """
     device = generator.device if generator else None
     return torch.nn.functional.normalize(torch.randn((count, dimension), generator=generator, device=device), dim=1)
 
@@ -182,7 +188,15 @@ def _entropic(a: _Measure, b: _Measure, eps: float, iterations: int) -> Float[Te
 
 
 def potentials(cost: Tensor, log_a: Tensor, log_b: Tensor, eps: float, iterations: int) -> tuple[Tensor, Tensor]:
-    """Potentials (B, P) and (B, Q) of costs (B, P, Q) for weights with these logarithms."""
+    """Potentials (B, P) and (B, Q) of costs (B, P, Q) for weights with these logarithms.
+
+    Args:
+        cost: Cost of each pair.
+        log_a: Logarithms of the first weights (B, P).
+        log_b: Logarithms of the second weights (B, Q).
+        eps: Strength of the entropy, in units of the cost.
+        iterations: Rounds, each of which updates both potentials.
+    """
     start, reverse = cost.amax((1, 2)).clamp(min=eps), cost.mT.contiguous()
     f, g = torch.zeros_like(log_a), torch.zeros_like(log_b)
     for step in range(iterations):
@@ -200,7 +214,14 @@ search_potentials = operator(
 def soft_minimum(
     cost: Float[Tensor, "b p q"], log_b: Float[Tensor, "b q"], g: Float[Tensor, "b q"], eps: Float[Tensor, " b"]
 ) -> Float[Tensor, "b p"]:
-    """-eps log sum_j b_j exp((g_j - C_ij) / eps)."""
+    """-eps log sum_j b_j exp((g_j - C_ij) / eps).
+
+    Args:
+        cost: Cost of each pair (B, P, Q).
+        log_b: Logarithms of the second weights (B, Q).
+        g: Potentials of the second points.
+        eps: Strength of the entropy, in units of the cost.
+    """
     eps = eps[:, None]
     exponents = torch.addcmul((log_b + g / eps)[:, None], cost, -1 / eps[..., None])
     highest = exponents.detach().amax(2)

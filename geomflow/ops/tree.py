@@ -46,7 +46,13 @@ class Tree(NamedTuple):
 
 
 def build(points: Float[Tensor, "b p 3"], valid: Bool[Tensor, "b p"], bucket: int) -> Tree:
-    """Return the tree of each cloud's valid points, with `bucket` points per leaf."""
+    """Return the tree of each cloud's valid points, with `bucket` points per leaf.
+
+    Args:
+        points: The points, padded.
+        valid: Which rows are points rather than padding.
+        bucket: Points per leaf.
+    """
     order = curve_orders(points, valid)
     buckets = 2 ** math.ceil(math.log2(max(1, math.ceil(points.shape[1] / bucket))))
     room = (0, buckets * bucket - points.shape[1])
@@ -67,7 +73,12 @@ def build(points: Float[Tensor, "b p 3"], valid: Bool[Tensor, "b p"], bucket: in
 
 
 def curve_orders(points: Float[Tensor, "b p 3"], valid: Bool[Tensor, "b p"]) -> Int[Tensor, "b p"]:
-    """Return each cloud's rows in the order of a Hilbert curve, valid ones first, the lowest row first among equals."""
+    """Return each cloud's rows in the order of a Hilbert curve, valid ones first, the lowest row first among equals.
+
+    Args:
+        points: The points, padded.
+        valid: Which rows are points rather than padding.
+    """
     lower, scale = _frame(torch.where(valid[..., None], points, math.nan))
     keys = torch.empty(points.shape[:2], dtype=torch.int64, device=points.device)
     inputs = [vectors(points), array(valid), vectors(lower), vectors(scale), array(keys)]
@@ -76,7 +87,11 @@ def curve_orders(points: Float[Tensor, "b p 3"], valid: Bool[Tensor, "b p"]) -> 
 
 
 def three(points: Float[Tensor, "b p d"]) -> Float[Tensor, "b p 3"]:
-    """Return points with zeros for the coordinates that they lack."""
+    """Return points with zeros for the coordinates that they lack.
+
+    Args:
+        points: Points with at most three coordinates.
+    """
     return torch.nn.functional.pad(points, (0, 3 - points.shape[2])) if points.shape[2] < 3 else points
 
 

@@ -40,7 +40,11 @@ INFINITE_KEY = 0x7F800000 << 32
 
 
 def unfit(problem: Problem) -> str:
-    """Return why this backend cannot do a problem, empty if it can."""
+    """Return why this backend cannot do a problem, empty if it can.
+
+    Args:
+        problem: What the call is about.
+    """
     if problem.device not in ("cpu", "cuda"):
         return f"its kernels run on cpu and cuda, not {problem.device}"
     if problem.device == "cuda" and not wp.is_cuda_available():
@@ -73,7 +77,16 @@ def knn(
 def knn_by_tree(
     p1: Tensor, p2: Tensor, lengths1: Tensor, lengths2: Tensor, k: int, norm: int
 ) -> tuple[Float[Tensor, "b p k"], Int[Tensor, "b p k"]]:
-    """Return the k nearest of p2 to each of p1, looking only into boxes that can hold them."""
+    """Return the k nearest of p2 to each of p1, looking only into boxes that can hold them.
+
+    Args:
+        p1: Queries (B, P, D).
+        p2: Points to choose from (B, Q, D).
+        lengths1: Points of each cloud of p1 (B,).
+        lengths2: Points of each cloud of p2 (B,).
+        k: Neighbours per point.
+        norm: 1 or 2.
+    """
     queries, turn, tree = _queries_and_tree(p1, p2, lengths1, lengths2)
     found, chosen = _lists(p1, k)
     inputs = [vectors(queries), array(turn), *_arrays(tree), norm, array(found), array(chosen)]
@@ -84,7 +97,16 @@ def knn_by_tree(
 def knn_by_tiles(
     p1: Tensor, p2: Tensor, lengths1: Tensor, lengths2: Tensor, k: int, norm: int
 ) -> tuple[Float[Tensor, "b p k"], Int[Tensor, "b p k"]]:
-    """Return the k nearest of p2 to each of p1 by comparing all, tiles of p2 in shared memory."""
+    """Return the k nearest of p2 to each of p1 by comparing all, tiles of p2 in shared memory.
+
+    Args:
+        p1: Queries (B, P, D).
+        p2: Points to choose from (B, Q, D).
+        lengths1: Points of each cloud of p1 (B,).
+        lengths2: Points of each cloud of p2 (B,).
+        k: Neighbours per point.
+        norm: 1 or 2.
+    """
     found, chosen = _lists(p1, k)
     inputs = [vectors(three(_without(p1, lengths1))), vectors(three(p2)), array(lengths2), norm]
     blocks = len(p1) * -(-p1.shape[1] // TILE)

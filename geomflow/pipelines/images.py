@@ -104,7 +104,11 @@ class ImagePipeline(Pipeline):
 
     @torch.no_grad()
     def decode(self, latents: Float[Tensor, " n *latent"]) -> UInt8[np.ndarray, "n height width channels"]:
-        """Return the images of latents."""
+        """Return the images of latents.
+
+        Args:
+            latents: As `sample_latents` returns them.
+        """
         decoded = self.model.autoencoder.decode(latents.to(self.device))
         return ((decoded.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).movedim(1, -1).cpu().numpy()
 

@@ -109,6 +109,14 @@ class PointPipeline(Pipeline):
     ) -> Iterator[dict[str, np.ndarray]]:
         """Yield the same points part by part, as arrays by name, so that memory does not grow with the count.
 
+        Args:
+            count: Number of points.
+            steps: Jumps of the flow map, or steps of the ODE.
+            seed: Seed of the noise.
+            ode: Solve the instantaneous ODE by Heun's method instead of jumping.
+            noise: Another noise than the model was trained with; its own if None.
+            progress: Show a progress bar.
+
         Raises:
             ValueError: `count` or `steps` under 1.
         """
@@ -131,6 +139,14 @@ class PointPipeline(Pipeline):
     ) -> int:
         """Write points to a .ply or .npy file as they come, and return the steps; see `write_points` for its columns.
 
+        Args:
+            path: The file to write.
+            count: Number of points.
+            steps: Jumps of the flow map, or `auto` for as few as `enough_steps` finds.
+            seed: Seed of the noise.
+            noise: Another noise than the model was trained with; its own if None.
+            progress: Show a progress bar.
+
         Raises:
             ValueError: Another suffix, or `count` or `steps` under 1.
             DiskFull: The file would not fit on its disk; nothing is computed then.
@@ -144,6 +160,11 @@ class PointPipeline(Pipeline):
     @torch.no_grad()
     def enough_steps(self, tolerance: float = TOLERANCE, seed: int = 0, noise: NoiseSource | None = None) -> int:
         """Return the fewest jumps (a power of two, at most 64) within `tolerance` of twice as many.
+
+        Args:
+            tolerance: Root-mean-square gap, in standard deviations of a channel.
+            seed: Seed of the noise.
+            noise: Another noise than the model was trained with; its own if None.
 
         Raises:
             ValueError: The tolerance is not positive.
@@ -165,13 +186,26 @@ class PointPipeline(Pipeline):
     def from_noise(
         self, noise: Float[np.ndarray, "n c"], steps: int = 4, ode: bool = False
     ) -> Float[np.ndarray, "n c"]:
-        """Return the points (n, channels) at which given noise ends, row by row."""
+        """Return the points (n, channels) at which given noise ends, row by row.
+
+        Args:
+            noise: Noise, a row for each point.
+            steps: Jumps of the flow map, or steps of the ODE.
+            ode: Solve the instantaneous ODE by Heun's method instead of jumping.
+        """
         return self.model.from_noise(self._tensor(noise), steps, ode).cpu().numpy()
 
     def round_trip(
         self, points: Float[np.ndarray, "n c"], steps: int = 4, inverse_steps: int = INVERSE_STEPS, ode: bool = False
     ) -> Float[np.ndarray, " n"]:
-        """Return how far each point's position is from where its noise ends, in the file's unit."""
+        """Return how far each point's position is from where its noise ends, in the file's unit.
+
+        Args:
+            points: Points with their channels, in the file's own frame.
+            steps: Jumps of the flow map, or steps of the ODE.
+            inverse_steps: Steps of the ODE from points to noise.
+            ode: Solve the instantaneous ODE by Heun's method instead of jumping.
+        """
         back = self.from_noise(self.to_noise(points, inverse_steps), steps, ode)
         return np.linalg.norm(back[:, :3] - points[:, :3], axis=1)
 

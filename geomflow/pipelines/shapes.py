@@ -145,7 +145,11 @@ class ShapePipeline(Pipeline):
 
     @torch.no_grad()
     def field(self, latent: Float[Tensor, " *latent"]) -> Callable[[np.ndarray], np.ndarray]:
-        """Return the signed distance field of one latent: (n, 3) points of [-1, 1]^3 to (n,) distances."""
+        """Return the signed distance field of one latent: (n, 3) points of [-1, 1]^3 to (n,) distances.
+
+        Args:
+            latent: As `sample_latents` and `encode` give them.
+        """
         features = self.model.autoencoder.decode(latent[None].to(self.device))
 
         @torch.no_grad()

@@ -37,7 +37,11 @@ class Sketch:
     seconds: dict[str, float]
 
     def pictures(self, size: int = 64) -> list[UInt8[np.ndarray, "size size"]]:
-        """Return the drawings as grey images, black on white."""
+        """Return the drawings as grey images, black on white.
+
+        Args:
+            size: Pixels along each edge.
+        """
         lines = [evaluate_strokes(strokes, SAMPLES) for strokes in self.strokes]
         return [(255 * (1 - rasterize_strokes(line, size))).round().astype(np.uint8) for line in lines]
 

@@ -30,21 +30,39 @@ class View(Protocol):
     needs: tuple[str, ...]
 
     def paths(self, item: Entry | RecordHeader) -> list[str]:
-        """Return the files of one shape, relative to the export's folder."""
+        """Return the files of one shape, relative to the export's folder.
+
+        Args:
+            item: The shape, as the manifest or its record knows it.
+        """
         ...
 
     def files(self, record: ShapeRecord) -> dict[str, bytes]:
-        """Return the contents of those files."""
+        """Return the contents of those files.
+
+        Args:
+            record: The shape's record.
+        """
         ...
 
     def lists(self, items: Iterable[Entry]) -> dict[str, bytes]:
-        """Return the files that list what there is, such as splits."""
+        """Return the files that list what there is, such as splits.
+
+        Args:
+            items: The shapes of the data set.
+        """
         ...
 
 
 @dataclass(frozen=True)
 class ExportSummary:
-    """What a run did: counts of shapes written now and found from earlier runs, and the lists that were written."""
+    """What a run did: counts of shapes written now and found from earlier runs, and the lists that were written.
+
+    Attributes:
+        made: Shapes written now.
+        kept: Shapes found from earlier runs.
+        lists: Files that list what there is.
+    """
 
     made: int
     kept: int

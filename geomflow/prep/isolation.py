@@ -33,7 +33,12 @@ GIB = 1 << 30
 
 @dataclass(frozen=True)
 class Limits:
-    """What a mesh may use: seconds, and GiB of memory of its process."""
+    """What a mesh may use: seconds, and GiB of memory of its process.
+
+    Attributes:
+        timeout: Seconds after which a mesh is given up.
+        memory: GiB that its process may use.
+    """
 
     timeout: float = 120.0
     memory: float = 4.0
@@ -82,7 +87,11 @@ class Isolation:
         self._pool = _make_pool(workers, limits)
 
     def run(self, task: Task) -> Result:
-        """Return what became of a task, whatever happens in its process; one that dies is given a second chance."""
+        """Return what became of a task, whatever happens in its process; one that dies is given a second chance.
+
+        Args:
+            task: The mesh and what to do with it.
+        """
         error = ""
         for _ in range(ATTEMPTS):
             future = self._schedule(task)
@@ -123,7 +132,12 @@ def _make_pool(workers: int, limits: Limits) -> ProcessPool:
 
 
 def failure(task: Task, error: str) -> Result:
-    """Return the result of a task that failed."""
+    """Return the result of a task that failed.
+
+    Args:
+        task: The mesh and what to do with it.
+        error: Why it failed.
+    """
     return Result(_entry(task, "failed", error=error))
 
 

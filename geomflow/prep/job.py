@@ -61,7 +61,14 @@ def make_record(source: Source, recipe: Recipe, device: str = "cpu") -> ShapeRec
 
 
 def sample(mesh: trimesh.Trimesh, recipe: Recipe, seed: int, device: str = "cpu") -> dict[str, np.ndarray]:
-    """Return all arrays of a record but a rig's, by name, for a mesh in any frame."""
+    """Return all arrays of a record but a rig's, by name, for a mesh in any frame.
+
+    Args:
+        mesh: The mesh.
+        recipe: How many samples of which kind.
+        seed: Seed of the samples.
+        device: A torch device name.
+    """
     unit, frame = normalize(mesh, recipe.frame, recipe.margin)
     field = SignedDistanceField(unit, recipe.internal_walls, device)
     boundary = unit if recipe.internal_walls else field.boundary()
@@ -96,7 +103,13 @@ def sample(mesh: trimesh.Trimesh, recipe: Recipe, seed: int, device: str = "cpu"
 
 
 def sample_cloud(points: Shaped[np.ndarray, "n 3"], recipe: Recipe, seed: int) -> dict[str, np.ndarray]:
-    """Return the arrays of a record of points: as many of them as surface points are wanted, in random order."""
+    """Return the arrays of a record of points: as many of them as surface points are wanted, in random order.
+
+    Args:
+        points: Points in any frame.
+        recipe: How many samples of which kind.
+        seed: Seed of the samples.
+    """
     frame = similarity_of(points, recipe.frame, recipe.margin)
     chosen = np.random.default_rng([seed, recipe.seed]).permutation(len(points))[: recipe.surface_points]
     none, nowhere = np.zeros((0, 3), dtype=np.float32), np.zeros(0, dtype=np.float32)
@@ -112,6 +125,11 @@ def sample_cloud(points: Shaped[np.ndarray, "n 3"], recipe: Recipe, seed: int) -
 
 def upright(mesh: trimesh.Trimesh, up: str, yaw: float) -> trimesh.Trimesh:
     """Return the mesh turned so that +y is up and, after `yaw` degrees about +y, its front is +z.
+
+    Args:
+        mesh: The mesh.
+        up: Axis that points up in the mesh, `y` or `z`.
+        yaw: Degrees about +y that bring its front to +z.
 
     Raises:
         ValueError: `up` is neither `y` nor `z`.

@@ -49,7 +49,11 @@ class Entry:
 
 @contextmanager
 def appending(folder: Folder) -> Iterator[Callable[[Entry], object]]:
-    """Give a function that adds an entry to a folder's manifest at once, or soon where the folder is remote."""
+    """Give a function that adds an entry to a folder's manifest at once, or soon where the folder is remote.
+
+    Args:
+        folder: The data set's folder.
+    """
     with folder.appending(NAME) as append:
         yield lambda entry: append(json.dumps(asdict(entry)))
 
@@ -74,6 +78,10 @@ def read(place: str | Path) -> dict[str, Entry]:
 def record_files(folder: str | Path, split: str) -> list[Path]:
     """Return the record files of a split in the order of their ids.
 
+    Args:
+        folder: The data set's folder.
+        split: Name of the split.
+
     Raises:
         RecordError: The folder is no dataset, the split has no record, or its records are of different recipes.
     """
@@ -83,6 +91,10 @@ def record_files(folder: str | Path, split: str) -> list[Path]:
 
 def class_names(folder: str | Path, split: str) -> list[str]:
     """Return the class of each record of a split, in the order of `record_files`.
+
+    Args:
+        folder: The data set's folder.
+        split: Name of the split.
 
     Raises:
         RecordError: As `record_files`.

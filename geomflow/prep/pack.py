@@ -23,7 +23,15 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Shard:
-    """One tar file: its name, split, number of shapes, size in bytes and hash."""
+    """One tar file: its name, split, number of shapes, size in bytes and hash.
+
+    Attributes:
+        file: Its name.
+        split: Its split.
+        shapes: How many shapes it holds.
+        bytes: Its size.
+        sha256: Hash of its content, in hexadecimal.
+    """
 
     file: str
     split: str
@@ -34,7 +42,12 @@ class Shard:
 
 @dataclass(frozen=True)
 class PackSummary:
-    """What was packed: number of shapes and the shards they are in."""
+    """What was packed: number of shapes and the shards they are in.
+
+    Attributes:
+        shapes: How many shapes were packed.
+        shards: The shards that they are in.
+    """
 
     shapes: int
     shards: list[Shard]
@@ -78,7 +91,11 @@ def pack(
 
 
 def key(shape_id: str) -> str:
-    """Return the name of a sample: the id without dots, since readers take the first one for the end of the key."""
+    """Return the name of a sample: the id without dots, since readers take the first one for the end of the key.
+
+    Args:
+        shape_id: Id of the shape.
+    """
     return shape_id.replace(".", "_")
 
 

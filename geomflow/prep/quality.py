@@ -23,6 +23,9 @@ def examine(mesh: trimesh.Trimesh) -> dict[str, Any]:
     """Return counts and flags of a mesh, equal vertices taken for one.
 
     `open` and `nonmanifold` are shares of the edges: with one face, and with more than two.
+
+    Args:
+        mesh: The mesh.
     """
     welded = weld(normalize(mesh).mesh)
     faces_of_edge = np.unique(welded.edges_sorted, axis=0, return_counts=True)[1]
@@ -38,12 +41,20 @@ def examine(mesh: trimesh.Trimesh) -> dict[str, Any]:
 
 
 def doubt(confidence: Float[np.ndarray, " n"]) -> float:
-    """Return the share of signs that are not trusted, 0 if there are none."""
+    """Return the share of signs that are not trusted, 0 if there are none.
+
+    Args:
+        confidence: Confidence of each sign, from 0 to 1.
+    """
     return round(float((confidence < DOUBTED).mean()), 4) if len(confidence) else 0.0
 
 
 def flags(counts: dict[str, Any]) -> tuple[str, ...]:
-    """Return what is doubtful about a mesh, given its counts and what its samples added to them, the worst first."""
+    """Return what is doubtful about a mesh, given its counts and what its samples added to them, the worst first.
+
+    Args:
+        counts: What `examine` returned, with what is known of the samples.
+    """
     found = {
         "no inside": counts.get("inside") == 0.0,
         "doubtful signs": counts.get("doubt", 0.0) > MUCH,

@@ -149,7 +149,11 @@ def make_plan(source: str | Path, out: str | Path, recipe: Recipe, resume: bool 
 
 
 def reasons(summary: PrepSummary) -> dict[str, int]:
-    """Return how often each kind of failure happened, the most frequent first."""
+    """Return how often each kind of failure happened, the most frequent first.
+
+    Args:
+        summary: What became of a run.
+    """
     return dict(Counter(reason.split(":")[0] for reason in summary.reasons.values()).most_common())
 
 

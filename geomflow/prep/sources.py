@@ -107,6 +107,9 @@ def local_file(path: str) -> Iterator[Path]:
 
     Buffers (`.bin`) in the member's folder are unpacked beside it, for glTF.
 
+    Args:
+        path: A path, or one into a zip, `archive.zip/member`.
+
     Raises:
         MeshMissing: The archive has no such member.
     """
@@ -184,12 +187,19 @@ def _within(folder: Path, name: str) -> list[str]:
 
 
 def archive_of(path: str) -> Path | None:
-    """Return the zip archive that a source's path leads into, None if it leads into none."""
+    """Return the zip archive that a source's path leads into, None if it leads into none.
+
+    Args:
+        path: A path, or one into a zip, `archive.zip/member`.
+    """
     return next((parent for parent in Path(path).parents if parent.suffix.lower() == ".zip" and parent.is_file()), None)
 
 
 def members_of(path: Path) -> list[str]:
     """Return the names of an archive's members.
+
+    Args:
+        path: The archive.
 
     Raises:
         RecordError: It is damaged, or no zip archive.
