@@ -75,7 +75,11 @@ def examine() -> list[Finding]:
 
 
 def verdict(findings: list[Finding]) -> str:
-    """Return the last line: whether all is well, or what is not."""
+    """Return the last line: whether all is well, or what is not.
+
+    Args:
+        findings: What `examine` found.
+    """
     broken = [finding.text.split(":")[0] for finding in findings if finding.broken]
     return f"broken: {'; '.join(broken)}" if broken else "all that geomflow needs is here and works"
 

@@ -38,7 +38,11 @@ def _models() -> list[str]:
 
 
 def doctor() -> None:
-    """Show versions, devices, and optional libraries with what each would add; exit 1 if something is broken."""
+    """Show versions, devices, and optional libraries with what each would add; exit 1 if something is broken.
+
+    Raises:
+        GeomflowError: Something that geomflow needs is missing or does not work.
+    """
     from geomflow.doctor import examine, verdict
     from geomflow.errors import GeomflowError
 
