@@ -57,7 +57,6 @@ def _stage(mesh: trimesh.Trimesh, meters_per_unit: float) -> Any:
     normals = normals_of(mesh)
     if normals is not None:
         prim.CreateNormalsAttr(vt.Vec3fArray.FromNumpy(normals.astype(np.float32)))
-        prim.SetNormalsInterpolation(geom.Tokens.vertex)
     _paint(prim, mesh)
     return stage
 

@@ -49,6 +49,12 @@ def test_a_mesh_of_their_own(open3d):
     assert mesh.volume == pytest.approx(6)
 
 
+def test_colours_of_their_own_are_the_nearest_bytes(open3d):
+    box = open3d.geometry.TriangleMesh.create_box()
+    box.paint_uniform_color([0.999, 0.2, 0.0])
+    np.testing.assert_array_equal(from_open3d(box).visual.vertex_colors, [[255, 51, 0, 255]] * 8)
+
+
 def test_tensor_geometries_come_back_as_well(open3d):
     mesh = painted_mesh()
     assert_same(mesh, from_open3d(open3d.t.geometry.TriangleMesh.from_legacy(to_open3d(mesh))), single=True)

@@ -37,9 +37,11 @@ def test_scipy_follows_the_exact_flow(name):
     mixture, flow_map = gaussian(), exact(name, gaussian())
     model = velocity_model(flow_map)
     noise = torch.randn(8, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    start, end = model.start(noise), torch.full((8,), model.last, dtype=torch.float64)
-    expected = mixture.exact_map(flow_map.formulation.path)(start, torch.zeros_like(end), end)
-    torch.testing.assert_close(solved(model, start, model.last), expected, rtol=1e-6, atol=1e-6)
+    path, end = flow_map.formulation.path, torch.full((8,), model.last, dtype=torch.float64)
+    start = path.sigma(torch.zeros((), dtype=torch.float64)) * noise
+    torch.testing.assert_close(model.start(noise), start, rtol=0, atol=0)
+    expected = mixture.exact_map(path)(start, torch.zeros_like(end), end)
+    torch.testing.assert_close(solved(model, start, model.last, tolerance=1e-7), expected, rtol=1e-5, atol=1e-5)
 
 
 @every
