@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from geomflow import assemble, checkpoint, shelves
+from geomflow.call_names import with_diffusers_names
 from geomflow.errors import CheckpointError
 
 MODELS = Path(__file__).parent / "models"
@@ -19,6 +20,8 @@ Kind = TypeVar("Kind", bound="Pipeline")
 class Pipeline:
     """A trained model, ready to generate; `Pipeline.from_pretrained` gives the kind that fits the model.
 
+    Where a call has `steps` and `seed`, it takes them as diffusers' `num_inference_steps` and `generator`, too.
+
     Attributes:
         makes: What models of this kind make, and the command for it.
         model: The restored modules.
@@ -27,6 +30,12 @@ class Pipeline:
     """
 
     makes = "something"
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Lets the call of every kind of pipeline be made by the names of diffusers."""
+        super().__init_subclass__(**options)
+        if "__call__" in cls.__dict__:
+            cls.__call__ = with_diffusers_names(cls.__call__)
 
     def __init__(self, model: Any, saved: checkpoint.Checkpoint, device: str) -> None:
         self.model, self.saved, self.device = model, saved, device

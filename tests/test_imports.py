@@ -12,7 +12,7 @@ from geomflow import shelves
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "geomflow"
 FILES = sorted([*PACKAGE.rglob("*.py"), *(ROOT / "data_prep").rglob("*.py")])
-HEAVY = {"open3d", "pyvista", "plotly", "matplotlib", "polyscope", "pytorch3d", "dask"}
+HEAVY = {"open3d", "pyvista", "plotly", "matplotlib", "polyscope", "pytorch3d", "dask", "pxr"}
 
 
 def imported(tree: ast.AST) -> set[str]:
@@ -62,6 +62,11 @@ def test_every_item_has_a_documented_make(shelf, item):
         ("from geomflow.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass", {"torch", "warp", "trimesh"}),
         ("import geomflow.geometry, geomflow.prep.runner, geomflow.records, data_prep.seating", {"torch"}),
         ("import geomflow.flow", {"trimesh", "warp"}),
+        ("import geomflow.interop", {"torch", "numpy", "trimesh", "open3d", "pyvista", "pxr"}),
+        (
+            "from geomflow.interop import to_open3d, to_pyvista, write_usd",
+            {"torch", "open3d", "pyvista", "pxr", "pytorch3d"},
+        ),
     ],
 )
 def test_imports_stay_light(statement, absent):

@@ -1,0 +1,78 @@
+"""Meshes and clouds to Open3D and back, with their normals and the colours of their vertices."""
+
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import trimesh
+from jaxtyping import Float
+
+from geomflow.interop._carried import (
+    Shape,
+    cloud_with,
+    color_bytes,
+    mesh_with,
+    normals_of,
+    shape_of,
+    shares,
+    vertex_colors_of,
+)
+from geomflow.libraries import library
+
+
+def to_open3d(shape: trimesh.Trimesh | trimesh.PointCloud | Float[np.ndarray, "n 3"]) -> Any:
+    """Return a mesh as `open3d.geometry.TriangleMesh`, a cloud or an array of points as `open3d.geometry.PointCloud`.
+
+    Coordinates stay float64. Colours lose their opacity, which Open3D does not know.
+
+    Raises:
+        TypeError: The shape is none of these.
+        LibraryMissing: Open3D is not installed.
+    """
+    open3d, ours = _open3d("to_open3d"), shape_of(shape)
+    rows = open3d.utility.Vector3dVector
+    if isinstance(ours, trimesh.Trimesh):
+        corners = open3d.utility.Vector3iVector(np.asarray(ours.faces, dtype=np.int32))
+        theirs, of = open3d.geometry.TriangleMesh(rows(np.asarray(ours.vertices)), corners), "vertex_"
+    else:
+        theirs, of = open3d.geometry.PointCloud(rows(np.asarray(ours.vertices))), ""
+    normals, colors = normals_of(ours), vertex_colors_of(ours, "Open3D")
+    if normals is not None:
+        setattr(theirs, f"{of}normals", rows(normals))
+    if colors is not None:
+        setattr(theirs, f"{of}colors", rows(shares(colors[:, :3])))
+    return theirs
+
+
+def from_open3d(shape: Any) -> Shape:
+    """Return an Open3D mesh as `trimesh.Trimesh`, a cloud as `trimesh.PointCloud`; tensor geometries, too.
+
+    Normals of a cloud are put into its metadata, under `normals`. Textures and normals of triangles are left behind.
+
+    Raises:
+        TypeError: It is neither a triangle mesh nor a cloud.
+        LibraryMissing: Open3D is not installed.
+    """
+    open3d = _open3d("from_open3d")
+    theirs = shape.to_legacy() if hasattr(shape, "to_legacy") else shape
+    if isinstance(theirs, open3d.geometry.TriangleMesh):
+        carried = _rows(theirs, "vertex_normals"), _colors(theirs, "vertex_colors")
+        return mesh_with(np.asarray(theirs.vertices), np.asarray(theirs.triangles), *carried)
+    if isinstance(theirs, open3d.geometry.PointCloud):
+        return cloud_with(np.asarray(theirs.points), _rows(theirs, "normals"), _colors(theirs, "colors"))
+    raise TypeError(f"shape must be an Open3D TriangleMesh or PointCloud, given a {type(shape).__name__}")
+
+
+def _rows(shape: Any, name: str) -> np.ndarray | None:
+    """What a shape has of a name, None if it has none."""
+    return np.asarray(getattr(shape, name)) if getattr(shape, f"has_{name}")() else None
+
+
+def _colors(shape: Any, name: str) -> np.ndarray | None:
+    """Its colours of a name as bytes, None if it has none."""
+    found = _rows(shape, name)
+    return None if found is None else color_bytes(found)
+
+
+def _open3d(function: str) -> ModuleType:
+    return library("open3d", function, "geomflow[open3d]")
