@@ -25,7 +25,6 @@ SMALL = {
     "dataset.name": "docs.examples.disks",
     "condition": "",
     "encoder.size": "16",
-    "network.widths": "[32]",
     "optimization.batch_size": "64",
 }
 
@@ -87,8 +86,8 @@ def test_its_batches_are_standardised_and_repeat(disks):
     assert abs(float(first.std()) - 1) < 0.05
 
 
-def trained(out: Path, steps: int) -> Pipeline:
-    settings = {**SMALL, "optimization.steps": str(steps)}
+def trained(out: Path, steps: int, widths: str = "[32]") -> Pipeline:
+    settings = {**SMALL, "optimization.steps": str(steps), "network.widths": widths}
     return Pipeline.from_pretrained(train(override(shelves.load("presets", "image_unet"), settings), ROOT, out))
 
 
@@ -100,10 +99,10 @@ def test_a_run_names_it_by_its_dotted_path(tmp_path, unchecked_shapes):
 
 @pytest.mark.slow
 def test_its_samples_become_disks(tmp_path, unchecked_shapes):
-    images = trained(tmp_path / "run", 400)(64, steps=4).images
-    pictures = torch.from_numpy(images).movedim(-1, 1).float() / 127.5 - 1
-    drawn = Disks(LatentScale((1, 16, 16)), 16).draw(1000, torch.Generator().manual_seed(3))
-    assert (roundness(pictures) > roundness(drawn).quantile(0.01)).float().mean() > 0.7
+    images = trained(tmp_path / "run", 400, widths="[32, 64]")(64, steps=2).images
+    generated, drawn = torch.from_numpy(images).movedim(-1, 1).float() - 127.5, Disks(LatentScale((1, 16, 16)), 16)
+    wanted = roundness(drawn.draw(1000, torch.Generator().manual_seed(3)).sign()).quantile(0.01)
+    assert (roundness(generated.sign()) > wanted).float().mean() > 0.7  # noise: none
 
 
 def test_a_formulation_of_two_lines_is_a_solution_operator():

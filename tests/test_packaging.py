@@ -90,6 +90,16 @@ def test_readme_commands_exist():
     assert {"demo", "test"} <= set(re.findall(r"make ([a-z]+)", readme)) <= targets
 
 
+def test_continuous_integration_runs_what_there_is():
+    jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())["jobs"]
+    lines = "\n".join(step["run"] for job in jobs.values() for step in job["steps"] if "run" in step)
+    targets = set(re.findall(r"^([\w./-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    assert {"test", "docs"} <= set(re.findall(r"make ([\w./-]+)", lines)) <= targets
+    assert all((ROOT / path).exists() for path in re.findall(r"tests/\w+\.py", lines))
+    supported = Requirement(f"python{PROJECT['requires-python']}").specifier
+    assert all(version in supported for version in jobs["test"]["strategy"]["matrix"]["python"])
+
+
 def test_documents_have_no_gaps_and_their_links_lead_somewhere():
     for file in [path for path in tracked() if path.suffix == ".md"]:
         text = file.read_text()
