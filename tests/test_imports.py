@@ -67,6 +67,7 @@ def test_every_item_has_a_documented_make(shelf, item):
             "from geomflow.interop import to_open3d, to_pyvista, write_usd",
             {"torch", "open3d", "pyvista", "pxr", "pytorch3d"},
         ),
+        ("import geomflow.viz", {"torch", "plotly", "pyvista", "matplotlib", "imageio"}),
     ],
 )
 def test_imports_stay_light(statement, absent):
