@@ -18,6 +18,9 @@ def with_diffusers_names(call: Callable[..., Any]) -> Callable[..., Any]:
     A generator stands for the seed that it was made with (`initial_seed`): it is read, not advanced, so the same
     generator gives the same result twice. None is as if it were not given. An option that the method does not have
     stays unknown under its other name.
+
+    Args:
+        call: The method.
     """
     known = inspect.signature(call).parameters
 

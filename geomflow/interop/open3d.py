@@ -25,6 +25,9 @@ def to_open3d(shape: trimesh.Trimesh | trimesh.PointCloud | Float[np.ndarray, "n
 
     Coordinates stay float64. Colours lose their opacity, which Open3D does not know.
 
+    Args:
+        shape: A mesh, a cloud, or points (n, 3).
+
     Raises:
         TypeError: The shape is none of these.
         LibraryMissing: Open3D is not installed.
@@ -48,6 +51,9 @@ def from_open3d(shape: Any) -> Shape:
     """Return an Open3D mesh as `trimesh.Trimesh`, a cloud as `trimesh.PointCloud`; tensor geometries, too.
 
     Normals of a cloud are put into its metadata, under `normals`. Textures and normals of triangles are left behind.
+
+    Args:
+        shape: Open3D's, legacy or tensor.
 
     Raises:
         TypeError: It is neither a triangle mesh nor a cloud.

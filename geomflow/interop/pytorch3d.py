@@ -65,6 +65,9 @@ def from_pytorch3d(batch: Any) -> list[Shape]:
     Normals of meshes are returned if PyTorch3D has them already, those of clouds under `normals` in their metadata.
     Textures other than `TexturesVertex`, and features that are no colours (3 or 4 columns), are left out.
 
+    Args:
+        batch: A `Meshes` or a `Pointclouds`, on any device.
+
     Raises:
         TypeError: It is neither.
         LibraryMissing: PyTorch3D is not installed.

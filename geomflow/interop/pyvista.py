@@ -21,6 +21,9 @@ def to_pyvista(shape: trimesh.Trimesh | trimesh.PointCloud | Float[np.ndarray, "
     Coordinates keep their type. Normals are the active normals of the points, colours the array `RGBA` of points or
     cells, signed distances the array `sdf`; vertex and face attributes keep their names.
 
+    Args:
+        shape: A mesh, a cloud, points (n, 3), or a grid of signed distances.
+
     Raises:
         TypeError: The shape is none of these.
         LibraryMissing: PyVista is not installed.
@@ -44,6 +47,9 @@ def from_pyvista(dataset: Any) -> Shape | SdfGrid:
 
     Polygons are triangulated by VTK; cell data follow. A grid's values are its array `sdf`, else its active scalars.
     Of a cloud, normals go into the metadata under `normals`, and arrays beside them and colours are left behind.
+
+    Args:
+        dataset: PyVista's.
 
     Raises:
         TypeError: It is neither PolyData nor ImageData.

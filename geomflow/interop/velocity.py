@@ -59,7 +59,11 @@ class VelocityModel(nn.Module):
         return self.flow_map.velocity(x, time, _for_each(asked, len(x)))
 
     def start(self, noise: Float[Tensor, " batch *shape"]) -> Float[Tensor, " batch *shape"]:
-        """The states at t = 0 of unit Gaussian noise."""
+        """Return the states at t = 0 of unit Gaussian noise.
+
+        Args:
+            noise: Samples of it.
+        """
         return self.flow_map.formulation.start(noise)
 
 
