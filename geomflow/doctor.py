@@ -45,7 +45,7 @@ OPTIONAL = (
     Extra("s3fs", "datasets on S3", "pip install 'geomflow[remote]'"),
     Extra("webdataset", "a reader of the shards of geomflow pack", "pip install 'geomflow[pack]'"),
     Extra("open3d", "its meshes from and to ours, Poisson reconstruction", "pip install 'geomflow[open3d]'"),
-    Extra("usd-core", "USD files", "pip install usd-core"),
+    Extra("usd-core", "USD files", "pip install 'geomflow[usd]'"),
     Extra("pytorch3d", "its meshes from and to ours", "conda install -c conda-forge pytorch3d"),
 )
 

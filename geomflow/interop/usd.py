@@ -83,4 +83,4 @@ def _content(stage: Any, suffix: str) -> bytes:
 
 
 def _pxr(name: str) -> ModuleType:
-    return library(f"pxr.{name}", "write_usd", "usd-core")
+    return library(f"pxr.{name}", "write_usd", "geomflow[usd]")

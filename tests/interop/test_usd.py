@@ -83,5 +83,5 @@ def test_wrong_arguments_are_named(tmp_path):
 def test_without_the_library_one_line_says_how_to_have_it(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pxr", None)
     monkeypatch.setitem(sys.modules, "pxr.Usd", None)
-    with pytest.raises(LibraryMissing, match="write_usd needs pxr: pip install 'usd-core'"):
+    with pytest.raises(LibraryMissing, match=r"write_usd needs pxr: pip install 'geomflow\[usd\]'"):
         write_usd(trimesh.creation.box(), tmp_path / "box.usda")
