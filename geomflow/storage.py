@@ -26,10 +26,8 @@ class Folder(Protocol):
     """What preparation asks of a place to write to.
 
     Notation:
-        name: Name of the file, relative to the folder.
-        content: The whole content.
-        name: Name of the file, relative to the folder.
-        content: The whole content.
+        - name: Name of the file, relative to the folder.
+        - content: The whole content.
 
     Attributes:
         shared: Whether other processes see what is written.

@@ -54,7 +54,7 @@ def section(doc: str, *titles: str) -> str:
 
 def names_in(text: str) -> set[str]:
     """What a section describes: `name:`, `name, other:`, `name (type):`."""
-    lines = re.findall(r"^ +(\*{0,2}\w+(?:, \*{0,2}\w+)*)(?: \(.*?\))?: \S", text, flags=re.MULTILINE)
+    lines = re.findall(r"^ +(?:- )?(\*{0,2}\w+(?:, \*{0,2}\w+)*)(?: \(.*?\))?: \S", text, flags=re.MULTILINE)
     return {name.lstrip("*") for line in lines for name in line.split(", ")}
 
 

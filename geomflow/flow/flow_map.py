@@ -35,24 +35,15 @@ class FlowMap(nn.Module):
     or one number for the whole batch. ``x`` is any batch of states, (batch, ...). ``condition`` is passed on untouched.
 
     Notation:
-        x: states at t, one per sample.
-        t: times of departure, a number or one per sample, in [0, 1].
-        r: times of arrival.
-        noise: unit Gaussian noise.
-        data: clean samples.
-        steps: how many jumps or steps.
-        method: how a step of the ODE is made; see ``ode_step``.
-        condition: passed to the network.
-        progress: called with the number of steps done and of all.
-        x: states at t, one per sample.
-        t: times of departure, a number or one per sample, in [0, 1].
-        r: times of arrival.
-        noise: unit Gaussian noise.
-        data: clean samples.
-        steps: how many jumps or steps.
-        method: how a step of the ODE is made; see ``ode_step``.
-        condition: passed to the network.
-        progress: called with the number of steps done and of all.
+        - x: states at t, one per sample.
+        - t: times of departure, a number or one per sample, in [0, 1].
+        - r: times of arrival.
+        - noise: unit Gaussian noise.
+        - data: clean samples.
+        - steps: how many jumps or steps.
+        - method: how a step of the ODE is made; see ``ode_step``.
+        - condition: passed to the network.
+        - progress: called with the number of steps done and of all.
 
     Args:
         network: called as ``network(x, t, r, condition=None)``, gives a tensor shaped like x. What it sees of x, t

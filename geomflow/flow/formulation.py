@@ -55,16 +55,16 @@ class Formulation:
     """How a network's output becomes a flow map; the module docstring derives the coefficients.
 
     Notation:
-        t: times of departure, one per sample, in [0, 1].
-        r: times of arrival.
-        s: times in between.
-        m: a cumulative field; at an instant, the prediction.
-        x: states at t.
-        landing: states at r.
-        data: clean samples.
-        noise: unit Gaussian noise.
-        to: the prediction that is wanted.
-        steps: how many steps or jumps.
+        - t: times of departure, one per sample, in [0, 1].
+        - r: times of arrival.
+        - s: times in between.
+        - m: a cumulative field; at an instant, the prediction.
+        - x: states at t.
+        - landing: states at r.
+        - data: clean samples.
+        - noise: unit Gaussian noise.
+        - to: the prediction that is wanted.
+        - steps: how many steps or jumps.
 
     Attributes:
         path: coefficients of data and noise on the clock.

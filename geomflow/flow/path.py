@@ -18,10 +18,8 @@ class Path(Protocol):
     """Coefficients of x_t = signal(t) data + sigma(t) noise and their rates; all take and give tensors of one shape.
 
     Notation:
-        t: clock times.
-        ratio: values of sigma / signal.
-        t: clock times.
-        ratio: values of sigma / signal.
+        - t: clock times.
+        - ratio: values of sigma / signal.
     """
 
     def signal(self, t: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:

@@ -15,8 +15,7 @@ class Preconditioner(Protocol):
     """m = c_skip(t) x + c_out(t) network(c_in(t) x, c_noise(t), c_noise(r)): scalings by the time of departure only.
 
     Notation:
-        t: clock times.
-        t: clock times.
+        - t: clock times.
     """
 
     def c_skip(self, t: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
