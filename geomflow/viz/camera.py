@@ -41,10 +41,19 @@ def camera_at(azimuth: float, elevation: float) -> Float[np.ndarray, "4 3"]:
 
 
 def average(fine: Float[np.ndarray, "fine fine 3"], size: int) -> Float[np.ndarray, "size size 3"]:
-    """Return a picture `SAMPLES_PER_AXIS` times as small, each pixel the mean of its samples."""
+    """Return a picture `SAMPLES_PER_AXIS` times as small, each pixel the mean of its samples.
+
+    Args:
+        fine: The samples.
+        size: Pixels per side.
+    """
     return fine.reshape(size, SAMPLES_PER_AXIS, size, SAMPLES_PER_AXIS, 3).mean(axis=(1, 3))
 
 
 def to_bytes(light: Float[np.ndarray, "*shape"]) -> UInt8[np.ndarray, "*shape"]:
-    """Return light from 0 to 1 as bytes."""
+    """Return light as bytes.
+
+    Args:
+        light: Brightness; what is outside of [0, 1] is cut off.
+    """
     return (255 * light.clip(0, 1)).round().astype(np.uint8)

@@ -53,6 +53,10 @@ def save_html(x: Any, path: str | Path, backend: str = "plotly", **options: Any)
 def check_path(path: str | Path, suffixes: tuple[str, ...]) -> None:
     """Refuse a path at which no such file can be written, before anything is computed.
 
+    Args:
+        path: The file to be.
+        suffixes: Those that it may have, with their dots.
+
     Raises:
         ValueError: Another suffix, a folder, or something in a place where a folder would have to be.
     """

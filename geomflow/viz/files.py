@@ -43,6 +43,10 @@ def find(path: str | Path, limit: int = 24) -> Found:
 
     A record is drawn as its surface points beside its grid of distances, or in a folder as its surface points alone.
 
+    Args:
+        path: A mesh, points, a grid, a record, or a folder of such files.
+        limit: Most files of a folder that are looked at.
+
     Raises:
         RecordError: There is nothing of that name, or nothing in the folder that can be drawn.
         GeomflowError: The file cannot be read.
@@ -79,6 +83,9 @@ def _of_folder(folder: Path, limit: int) -> Found:
 
 def read_items(path: str | Path) -> list[Any]:
     """Return what a file holds, as `scene_of` takes it: one thing, or several of a record or an array of clouds.
+
+    Args:
+        path: The file.
 
     Raises:
         GeomflowError: The file cannot be read; the message names it.

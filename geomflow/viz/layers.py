@@ -87,7 +87,12 @@ Layer = Surface | Points | Lines | Slice
 
 @dataclass(frozen=True)
 class Panel:
-    """Layers in one frame, and the line above them."""
+    """Layers in one frame, and the line above them.
+
+    Attributes:
+        layers: What is drawn.
+        title: The line.
+    """
 
     layers: tuple[Layer, ...]
     title: str = ""
@@ -126,6 +131,9 @@ def color_range(values: Num[np.ndarray, "..."]) -> tuple[str, float, float]:
 
     Numbers of both signs get `RdBu`, red below zero and blue above, white at zero; others `viridis` from the least to
     the greatest.
+
+    Args:
+        values: The numbers, at least one.
     """
     low, high = float(values.min()), float(values.max())
     if low < 0 < high:

@@ -57,6 +57,10 @@ def image_sheet(images: Sequence[UInt8[np.ndarray, "..."]], columns: int = 8, si
 def save_png(picture: Picture, path: str | Path) -> None:
     """Write a picture; the file appears whole or not at all.
 
+    Args:
+        picture: The pixels.
+        path: The .png file.
+
     Raises:
         OSError: It cannot be written.
     """
@@ -66,7 +70,13 @@ def save_png(picture: Picture, path: str | Path) -> None:
 
 
 def tiled(pictures: Sequence[UInt8[np.ndarray, "size size 3"]], columns: int, labels: Sequence[str] = ()) -> Picture:
-    """Return pictures of one size in rows, text under each."""
+    """Return pictures of one size in rows, text under each.
+
+    Args:
+        pictures: The pictures.
+        columns: How many stand in a row.
+        labels: A text for each, or none at all.
+    """
     size, rows = pictures[0].shape[0], -(-len(pictures) // columns)
     sheet = Image.new("RGB", (columns * size, rows * size), tuple(to_bytes(np.full(3, BACKGROUND)).tolist()))
     draw = ImageDraw.Draw(sheet)

@@ -10,7 +10,12 @@ SHRINK = 0.8
 
 
 def chosen(count: int, limit: int) -> Int[np.ndarray, " n"]:
-    """Return the indices, ascending, of at most `limit` of `count` points: all, or random ones, always the same."""
+    """Return the indices, ascending, of at most `limit` of `count` points: all, or random ones, always the same.
+
+    Args:
+        count: How many points there are.
+        limit: How many there may be.
+    """
     if count <= limit:
         return np.arange(count)
     return np.sort(np.random.default_rng(0).choice(count, limit, replace=False))
@@ -21,6 +26,10 @@ def clustered(surface: Surface, limit: int) -> Surface:
 
     That one lies at their mean and has the mean of their colours and values; triangles with two corners in one cell
     vanish (vertex clustering, Rossignac and Borrel, 1993). The lattice is the finest that leaves few enough.
+
+    Args:
+        surface: The surface.
+        limit: Triangles that there may be.
     """
     cells = max(1.0, np.sqrt(limit))
     thinned = surface

@@ -18,6 +18,9 @@ LAMP = np.array([0.41, 0.77, 0.50])
 def draw(scene: Scene) -> Any:
     """Return the scene as a matplotlib figure, which a notebook shows without pyplot.
 
+    Args:
+        scene: What is drawn.
+
     Raises:
         LibraryMissing: matplotlib is not installed.
     """

@@ -26,6 +26,9 @@ LAMP = {"x": 30, "y": 100, "z": 0}
 def draw(scene: Scene) -> Any:
     """Return the scene as a plotly figure, steps in time with a slider.
 
+    Args:
+        scene: What is drawn.
+
     Raises:
         LibraryMissing: plotly is not installed.
     """
@@ -34,6 +37,9 @@ def draw(scene: Scene) -> Any:
 
 def page(scene: Scene) -> bytes:
     """Return a page as wide as its window, which holds everything that it needs, plotly's own script once.
+
+    Args:
+        scene: What is drawn.
 
     Raises:
         LibraryMissing: plotly is not installed.

@@ -28,6 +28,9 @@ DARK = (0.15, 0.15, 0.15)
 def draw(scene: Scene) -> Image.Image:
     """Return a picture of the scene.
 
+    Args:
+        scene: What is drawn.
+
     Raises:
         LibraryMissing: pyvista is not installed, or a system library without which it would crash.
     """
@@ -37,6 +40,9 @@ def draw(scene: Scene) -> Image.Image:
 
 def page(scene: Scene) -> bytes:
     """Return a page that turns and holds everything that it needs.
+
+    Args:
+        scene: What is drawn.
 
     Raises:
         LibraryMissing: pyvista or trame-pyvista is not installed, or a system library without which it would crash.
