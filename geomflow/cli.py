@@ -23,6 +23,7 @@ from geomflow.commands.joints import joints
 from geomflow.commands.points import fit, sample
 from geomflow.commands.shapes import complete, extract, generate, reconstruct
 from geomflow.commands.training import train
+from geomflow.commands.viewing import view
 from geomflow.errors import ConfigError, GeomflowError
 
 DESCRIPTION = "Meshes to signed distance fields to few-step generators, and back to meshes."
@@ -41,6 +42,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "extract": extract,
     "evaluate": evaluate,
     "compare": compare,
+    "view": view,
     "list": list_items,
     "doctor": doctor,
 }

@@ -19,9 +19,10 @@ REQUIRED = (
 
 OPTIONAL = {
     "embreex": "faster rays in trimesh (extra: fast)",
-    "matplotlib": "figures of your own (extra: viz)",
-    "plotly": "meshes that turn in a notebook (extra: viz)",
-    "pyvista": "an OpenGL viewer (extra: viz)",
+    "matplotlib": "still figures of shapes (extra: viz)",
+    "plotly": "geomflow view, shapes that turn in a notebook (extra: viz)",
+    "pyvista": "figures and pages by OpenGL (extra: viz)",
+    "imageio-ffmpeg": "turntables as .mp4 (extra: viz)",
     "jupyterlab": "notebooks (extra: notebooks)",
     "distributed": "geomflow prep --engine dask (extra: dask)",
     "s3fs": "datasets on S3 (extra: remote)",
