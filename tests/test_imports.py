@@ -62,6 +62,7 @@ def test_every_item_has_a_documented_make(shelf, item):
         ("from geomflow.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass", {"torch", "warp", "trimesh"}),
         ("import geomflow.geometry, geomflow.prep.runner, geomflow.records, data_prep.seating", {"torch"}),
         ("import geomflow.flow", {"trimesh", "warp"}),
+        ("import geomflow.viz", {"torch", "plotly", "pyvista", "matplotlib", "imageio"}),
     ],
 )
 def test_imports_stay_light(statement, absent):

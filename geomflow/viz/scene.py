@@ -199,11 +199,16 @@ def _mesh_panel(mesh: trimesh.Trimesh, options: _Options) -> Panel:
     if not len(faces):
         return Panel((), "no surface")
     values = None if options.scalars is None else np.where(good, options.scalars, 0.0)
-    colors = mesh.visual.vertex_colors[:, :3] / 255 if mesh.visual.kind in ("vertex", "face") else None
-    whole = Surface(np.where(good[:, None], vertices, 0.0), faces, None if values is not None else colors, values)
+    colors = _colors_of(mesh) if values is None else None
+    whole = Surface(np.where(good[:, None], vertices, 0.0), faces, colors, values)
     surface = clustered(whole if good.all() else _without_unused(whole), options.max_faces)
     layers = (surface, *_lines(vertices, _kept(vertices, options), options))
     return Panel(layers, _left_out(len(surface.faces), len(mesh.faces), "triangles"))
+
+
+def _colors_of(mesh: trimesh.Trimesh) -> np.ndarray | None:
+    visual: Any = mesh.visual
+    return visual.vertex_colors[:, :3] / 255 if visual.kind in ("vertex", "face") else None
 
 
 def _without_unused(surface: Surface) -> Surface:
@@ -236,8 +241,8 @@ def _finite(points: np.ndarray, options: _Options) -> np.ndarray:
         rows = getattr(options, name)
         if rows is not None and len(rows) != len(points):
             raise ValueError(f"{name} must be as many as points, given {len(rows)} for {len(points)}")
-    good = np.isfinite(points).all(axis=1)
-    return good if options.scalars is None else good & np.isfinite(options.scalars)
+    rows = points if options.scalars is None else np.column_stack([points, options.scalars])
+    return np.isfinite(rows).all(axis=1)
 
 
 def _kept(points: np.ndarray, options: _Options) -> np.ndarray:
