@@ -242,7 +242,7 @@ def _finite(points: np.ndarray, options: _Options) -> np.ndarray:
         if rows is not None and len(rows) != len(points):
             raise ValueError(f"{name} must be as many as points, given {len(rows)} for {len(points)}")
     rows = points if options.scalars is None else np.column_stack([points, options.scalars])
-    return np.isfinite(rows).all(axis=1)
+    return np.asarray(np.isfinite(rows).all(axis=1))
 
 
 def _kept(points: np.ndarray, options: _Options) -> np.ndarray:

@@ -74,6 +74,14 @@ def test_colours_of_points_come_along(tmp_path):
     np.testing.assert_array_equal(cloud.colors[:, :3], np.rint(255 * colors))
 
 
+def test_colours_may_be_numbers_up_to_one(tmp_path):
+    names = ("x", "y", "z", "red", "green", "blue")
+    header = ["ply", "format ascii 1.0", "element vertex 2", *(f"property float {n}" for n in names), "end_header"]
+    (tmp_path / "p.ply").write_text("\n".join([*header, "0 0 0 1 0 0.2", "1 1 1 0 1 0.4", ""]))
+    (cloud,) = read_items(tmp_path / "p.ply")
+    np.testing.assert_array_equal(cloud.colors[:, :3], [[255, 0, 51], [0, 255, 102]])
+
+
 def test_an_array_of_clouds_is_a_gallery(tmp_path):
     clouds = np.stack([POINTS, POINTS + 1])
     np.save(tmp_path / "clouds.npy", clouds)

@@ -76,6 +76,7 @@ def test_a_mesh_loses_the_faces_at_vertices_that_are_not_finite():
     (surface,) = only(trimesh.Trimesh(vertices, box.faces, process=False))
     left = np.asarray(box.faces)[(np.asarray(box.faces) != 0).all(axis=1)]
     np.testing.assert_array_equal(surface.vertices[surface.faces], vertices[left])
+    assert len(surface.vertices) == len(np.unique(left))
 
 
 def test_normals_are_lines_of_a_share_of_the_diagonal():

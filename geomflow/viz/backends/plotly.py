@@ -18,9 +18,9 @@ DOT, LINE = 2.5, 1.5
 """Pixels of a point and of a line."""
 
 DARK = "rgb(40,40,40)"
-LIGHT = {"ambient": 0.5, "diffuse": 0.5, "specular": 0.1, "roughness": 0.7, "fresnel": 0.05}
-LAMP = {"x": 30_000, "y": 100_000, "z": 150}
-"""Where the light is, as the camera sees it: above and right, and in front, which counts hundreds of times as much."""
+LIGHT = {"ambient": 0.55, "diffuse": 0.45, "specular": 0.1, "roughness": 0.7, "fresnel": 0.05}
+LAMP = {"x": 30, "y": 100, "z": 0}
+"""Where the light is, as the camera sees it: above and right; the farther it is, the less it falls on the front."""
 
 
 def draw(scene: Scene) -> Any:
