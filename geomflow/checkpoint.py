@@ -19,7 +19,7 @@ from torch import Tensor
 from geomflow import config as configs
 from geomflow.config import RunConfig
 from geomflow.errors import CheckpointError
-from geomflow.files import write_atomically
+from geomflow.files import write_together
 
 FORMAT = 1
 WEIGHTS, CONFIG, STATE = "model.safetensors", "config.json", "state/training.pt"
@@ -34,16 +34,24 @@ class Checkpoint:
     weights: dict[str, Tensor]
 
 
-def save(folder: str | Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint; files appear whole or not at all.
+def save(folder: str | Path, checkpoint: Checkpoint | None, state: dict[str, Any] | None = None) -> None:
+    """Write a checkpoint, what is needed to go on with its training, or both; all of their files appear, or none.
 
     Raises:
-        OSError: The folder cannot be written or the disk is full.
+        OSError: The folder cannot be written or the disk is full; what was there before is as it was.
     """
+    files = {} if checkpoint is None else _model_files(checkpoint)
+    if state is not None:
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        files[STATE] = buffer.getvalue()
+    write_together({Path(folder) / name: content for name, content in files.items()})
+
+
+def _model_files(checkpoint: Checkpoint) -> dict[str, bytes]:
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.weights.items()}
     header = {"format": FORMAT, "config": configs.to_dict(checkpoint.config), "facts": checkpoint.facts}
-    write_atomically(Path(folder) / WEIGHTS, safetensors.torch.save(contiguous))
-    write_atomically(Path(folder) / CONFIG, (json.dumps(header, indent=2) + "\n").encode())
+    return {WEIGHTS: safetensors.torch.save(contiguous), CONFIG: (json.dumps(header, indent=2) + "\n").encode()}
 
 
 def load(folder: str | Path) -> Checkpoint:
@@ -66,15 +74,8 @@ def load(folder: str | Path) -> Checkpoint:
     return Checkpoint(config, header.get("facts", {}), full)
 
 
-def save_state(folder: str | Path, state: dict[str, Any]) -> None:
-    """Write what is needed to go on with a training."""
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    write_atomically(Path(folder) / STATE, buffer.getvalue())
-
-
 def load_state(folder: str | Path) -> dict[str, Any]:
-    """Read what `save_state` wrote.
+    """Read the state that `save` wrote.
 
     Raises:
         CheckpointError: There is none, or it is truncated.

@@ -36,6 +36,8 @@ class Optimization:
     Attributes:
         steps: Length of the training, which the learning rate's schedule spans.
         batch_size: Items of the dataset per step: shapes, or clouds of one shape's points.
+        micro_batches: Parts that the batch of a step is cut into, which need less memory one after the other, or which
+            several processes share; the number of processes must divide it. Results depend on it, and not on them.
         optimizer: `adamw`, or `muon` for networks that say which of their weights are hidden layers'.
         beta2: AdamW's memory of squared gradients; less suits short trainings.
         learning_rate: Peak of the schedule (linear warm-up, then a cosine to zero).
@@ -55,6 +57,7 @@ class Optimization:
 
     steps: int = 10_000
     batch_size: int = 16
+    micro_batches: int = 1
     optimizer: Optimizer = "adamw"
     beta2: float = 0.999
     learning_rate: float = 1e-3
@@ -231,7 +234,7 @@ def _optimization(table: Mapping[str, Any]) -> Optimization:
     for key, choices in (("precision", get_args(Precision)), ("optimizer", get_args(Optimizer))):
         if table.get(key, getattr(default, key)) not in choices:
             raise ConfigError(f"optimization.{key} must be one of {', '.join(choices)}, not {table[key]!r}")
-    positive = [key for key in ("steps", "batch_size", "save_every") if table.get(key, 1) < 1]
+    positive = [key for key in ("steps", "batch_size", "micro_batches", "save_every") if table.get(key, 1) < 1]
     if positive:
         raise ConfigError(f"optimization.{positive[0]} must be at least 1, not {table[positive[0]]}")
     return replace(default, **table)

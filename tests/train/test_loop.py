@@ -14,61 +14,25 @@ from geomflow.config import Item, Optimization, RunConfig
 from geomflow.errors import CheckpointError, ConfigError, TrainingError
 from geomflow.pipeline import Pipeline
 from geomflow.train import Ema, data_order, learning_rate_factor, train
-from tests.conftest import prepared_solids
+from tests.train.cases import AUTOENCODER, QUICK, flow_config, losses, same_weights, train_until
 
-QUICK = Optimization(steps=6, batch_size=2, warmup=2, save_every=3)
-AUTOENCODER = RunConfig(
-    task="autoencoder",
-    dataset=Item("sdf_samples", {"points": 96, "shift": 1}),
-    encoder=Item("grid_autoencoder", {"resolution": 16, "widths": [16, 16, 16], "latent_channels": 2}),
-    optimization=QUICK,
+
+@pytest.mark.parametrize(
+    ("task", "number"),
+    [("autoencoder", signal.SIGINT), ("flow_map", signal.SIGTERM), ("flow_map, progressive", signal.SIGINT)],
 )
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("meshes")
-    return prepared_solids(folder, surface_points=10, volume_points=200, near_points=200)
-
-
-@pytest.fixture(scope="module")
-def autoencoder_run(data, tmp_path_factory) -> Path:
-    return train(AUTOENCODER, data, tmp_path_factory.mktemp("runs") / "autoencoder", progress=False)
-
-
-def flow_config(encoder: Path) -> RunConfig:
-    network = Item("diffusion_transformer", {"width": 32, "depth": 1, "heads": 2})
-    return RunConfig(
-        task="flow_map",
-        dataset=Item("latents"),
-        pretrained_encoder=str(encoder),
-        network=network,
-        formulation=Item("edm", {"sigma_data": 1.0}),
-        optimization=QUICK,
-    )
-
-
-def same_weights(one: Path, two: Path) -> bool:
-    a, b = checkpoint.load(one).weights, checkpoint.load(two).weights
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
-
-
-@pytest.mark.parametrize("task", ["autoencoder", "flow_map", "flow_map, progressive"])
-def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(task, data, autoencoder_run, tmp_path):
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(task, number, data, autoencoder_run, tmp_path):
     config = AUTOENCODER if task == "autoencoder" else flow_config(autoencoder_run)
     if "progressive" in task:  # which carries a frozen teacher; the run is stopped within its second phase
         times = {"warm_up": 0.0, "full_span": 0.0}
         config = replace(config, objective=Item("progressive", {"levels": 2, "begin": 0.0}), times=times)
     whole = train(config, data, tmp_path / "whole", progress=False)
-    stopped = Stopped(config, data, tmp_path / "parts", after=4)
-    with pytest.raises(KeyboardInterrupt):
-        stopped.run()
+    train_until(5, config, data, tmp_path / "parts", number=number)
     assert checkpoint.load(tmp_path / "parts").facts["step"] == 5  # the step under way was finished
     parts = train(config, data, tmp_path / "parts", resume=True, progress=False)
     assert same_weights(whole, parts)
-    rows = [[json.loads(line)["loss"] for line in (run / "log.jsonl").open()] for run in (whole, parts)]
-    assert rows[0] == rows[1]
-    assert len(rows[0]) == QUICK.steps
+    assert losses(whole) == losses(parts)
+    assert len(losses(whole)) == QUICK.steps
 
 
 def test_distillation_takes_a_run_as_teacher(data, autoencoder_run, tmp_path):
@@ -94,42 +58,24 @@ def test_distillation_takes_a_run_as_teacher(data, autoencoder_run, tmp_path):
 @pytest.mark.parametrize("objective", ["eulerian", "lagrangian"])
 def test_derivatives_are_taken_in_full_precision(objective, data, autoencoder_run, tmp_path):
     """With bfloat16 networks a run stays near the float32 one: only the values, not the derivatives, lose digits."""
-    losses = []
+    found = []
     for precision in ("float32", "bfloat16"):
         config = flow_config(autoencoder_run)
         config = replace(config, objective=Item(objective), times={"warm_up": 0.0, "full_span": 0.0})
         config = replace(config, optimization=replace(QUICK, precision=precision, batch_size=4))
         run = train(config, data, tmp_path / precision, progress=False)
-        losses.append([json.loads(line)["objective"] for line in (run / "log.jsonl").open()])
-    assert losses[1] == pytest.approx(losses[0], rel=0.05)
-    assert losses[1] != losses[0]
+        found.append([json.loads(line)["objective"] for line in (run / "log.jsonl").open()])
+    assert found[1] == pytest.approx(found[0], rel=0.05)
+    assert found[1] != found[0]
 
 
 def test_errors_are_weighed_as_the_configuration_says(data, autoencoder_run, tmp_path):
     """With p = 1 and a tiny floor every sample's loss is one; an unknown setting is refused."""
     config = replace(flow_config(autoencoder_run), weight={"adaptive_power": 1.0, "adaptive_floor": 1e-9})
     run = train(config, data, tmp_path / "run", progress=False)
-    losses = [json.loads(line)["loss"] for line in (run / "log.jsonl").open()]
-    assert losses == pytest.approx([1.0] * QUICK.steps, abs=1e-3)
+    assert losses(run) == pytest.approx([1.0] * QUICK.steps, abs=1e-3)
     with pytest.raises(ConfigError, match=r"the run's \[weight\] has no option 'power'"):
         train(replace(config, weight={"power": 1.0}), data, tmp_path / "wrong", progress=False)
-
-
-class Stopped:
-    """A run that gets Ctrl-C while it draws the data of a certain step."""
-
-    def __init__(self, config: RunConfig, data: Path, out: Path, after: int) -> None:
-        self.arguments, self.after = (config, data, out), after
-
-    def run(self) -> None:
-        def interrupt(count, options, step):
-            if step == self.after:
-                signal.raise_signal(signal.SIGINT)
-            return data_order(count, options, step)
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("geomflow.train.data_order", interrupt)
-            train(*self.arguments, progress=False)
 
 
 def test_training_lowers_the_loss_of_an_autoencoder(data, tmp_path, unchecked_shapes):
