@@ -1,7 +1,10 @@
 """Training and checkpoints: bit-exact resume, averages, budgets, and clear ends."""
 
+import errno
 import json
+import os
 import signal
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +17,7 @@ from geomflow.config import Item, Optimization, RunConfig
 from geomflow.errors import CheckpointError, ConfigError, TrainingError
 from geomflow.pipeline import Pipeline
 from geomflow.train import Ema, data_order, learning_rate_factor, train
+from geomflow.train.run import Run
 from tests.train.cases import AUTOENCODER, QUICK, flow_config, losses, same_weights, train_until
 
 
@@ -137,6 +141,51 @@ def test_a_loss_that_is_no_number_stops_with_step_seed_and_last_checkpoint(data,
     with pytest.raises(TrainingError, match=r"the last checkpoint in .*often is of step (\d)") as caught:
         train(often, data, tmp_path / "often", progress=False)
     assert str(caught.value).endswith(str(checkpoint.load(tmp_path / "often").facts["step"]))
+
+
+@pytest.mark.parametrize("full", [checkpoint.WEIGHTS, checkpoint.STATE, "log.jsonl"])
+def test_a_full_disk_leaves_the_last_checkpoint_whole(full, data, tmp_path):
+    """Whichever file there is no room for, the folder holds what it held, and the run goes on from there."""
+    whole = train(AUTOENCODER, data, tmp_path / "whole", progress=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "open", without_room(Path(full).name, times=4 if full == "log.jsonl" else 1))
+        with pytest.raises(TrainingError, match=r"run: the disk is full at step [56] \(\d+ MiB free\); .* of step 3; "):
+            train(AUTOENCODER, data, tmp_path / "run", progress=False)
+    assert checkpoint.load(tmp_path / "run").facts["step"] == checkpoint.load_state(tmp_path / "run")["step"] == 3
+    assert not list((tmp_path / "run").rglob(".*"))
+    train(AUTOENCODER, data, tmp_path / "run", resume=True, progress=False)
+    assert same_weights(whole, tmp_path / "run")
+    assert losses(whole) == losses(tmp_path / "run")
+
+
+def without_room(name: str, times: int) -> Callable[..., object]:
+    """`Path.open` that finds room for a file only so many times."""
+    opened, left = Path.open, [times]
+
+    def attempt(path: Path, mode: str = "r", *rest: object, **options: object) -> object:
+        if name in path.name and mode in ("wb", "a"):
+            left[0] -= 1
+            if left[0] < 0:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return opened(path, mode, *rest, **options)
+
+    return attempt
+
+
+def test_a_run_saves_by_the_clock_too(data, tmp_path):
+    """A run that dies in its sixth step after checkpoints of every moment has lost that step alone."""
+    change = Run.change
+
+    def dying(run: Run, progress: float) -> dict[str, float]:
+        if run.step == 5:
+            raise RuntimeError("killed")
+        return change(run, progress)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Run, "change", dying)
+        with pytest.raises(RuntimeError, match="killed"):
+            train(AUTOENCODER, data, tmp_path / "run", progress=False, save_minutes=0.0)
+    assert checkpoint.load_state(tmp_path / "run")["step"] == 5
 
 
 def test_runs_are_not_overwritten_and_not_mixed(data, autoencoder_run, tmp_path):
