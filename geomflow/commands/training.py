@@ -27,7 +27,7 @@ def train(
     preset: tyro.conf.Positional[str],
     /,
     *,
-    data: Path,
+    data: str,
     out: Path,
     minutes: float | None = None,
     resume: bool = False,
@@ -42,7 +42,8 @@ def train(
 
     Args:
         preset: Name of a preset (see `geomflow list presets`) or a .toml file.
-        data: Dataset folder made by `geomflow prep`, or an image set; for geometry_distribution a file with one shape.
+        data: Dataset folder made by `geomflow prep`, its shards, an image set, or the URL of one (s3://...), which is
+            copied into GEOMFLOW_CACHE first; for geometry_distribution a file with one shape.
         out: Run folder.
         minutes: Stop after this time; the run can be resumed.
         resume: Go on from the state in the run folder.

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from geomflow import assemble, checkpoint
 from geomflow.config import RunConfig
 from geomflow.errors import CheckpointError, ConfigError, TrainingError
+from geomflow.prep.fetch import local_dataset
 from geomflow.train.ranks import Ranks, joined
 from geomflow.train.run import Run
 
@@ -51,7 +52,8 @@ def train(
 
     Args:
         config: What to train and how.
-        data: Dataset folder made by `geomflow prep`; for the task `points` a file with one shape.
+        data: Dataset folder made by `geomflow prep`, folder of shards made by `geomflow pack`, or URL of either, which
+            are copied to this disk first; for the task `points` a file with one shape.
         out: Run folder: checkpoint, `log.jsonl`, training state and, if the task has a judge, `scores.jsonl`. All
             processes must see it.
         minutes: Stop after this time, if the steps are not done before.
@@ -72,7 +74,7 @@ def train(
     deadline = math.inf if minutes is None else time.monotonic() + 60 * minutes
     with joined(device) as ranks:
         resuming = _resuming(out, resume, ranks)
-        parts = assemble.training(config, data, ranks.device)
+        parts = assemble.training(config, _here(config, data, ranks), ranks.device)
         with contextlib.closing(Run(parts, out, ranks)) as run, _interrupts() as interrupted, _peers(run):
             run.begin(resuming)
             if run.done and ranks.first:
@@ -138,6 +140,13 @@ def _resuming(out: Path, resume: Resume, ranks: Ranks) -> bool:
     if resume is True and not exists:
         raise CheckpointError(f"{out}: nothing to resume: no {checkpoint.STATE} in it")
     return exists
+
+
+def _here(config: RunConfig, data: str | Path, ranks: Ranks) -> Path:
+    """The data on this machine's disk, where one of its processes brings them."""
+    split = config.dataset.options.get("split", "train")
+    ranks.alone(lambda: local_dataset(data, split), ranks.first_here)
+    return local_dataset(data, split, progress=False)
 
 
 def _until(run: Run, deadline: float, interrupted: list[int], progress: bool) -> Iterator[int]:

@@ -3,19 +3,23 @@
 import errno
 import json
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import fsspec
 import pytest
 import torch
 from torch import nn
 
 from geomflow import checkpoint
 from geomflow.config import Item, Optimization, RunConfig
-from geomflow.errors import CheckpointError, ConfigError, TrainingError
+from geomflow.errors import CheckpointError, ConfigError, RecordError, TrainingError
 from geomflow.pipeline import Pipeline
+from geomflow.prep.manifest import record_files
+from geomflow.prep.pack import pack
 from geomflow.train import Ema, data_order, learning_rate_factor, train
 from geomflow.train.run import Run
 from tests.train.cases import AUTOENCODER, QUICK, flow_config, losses, same_weights, train_until
@@ -252,3 +256,26 @@ def test_a_device_that_is_not_there_is_named(data, autoencoder_run, tmp_path):
         train(AUTOENCODER, data, tmp_path / "new", device="cuda", progress=False)
     with pytest.raises(ConfigError, match="device 'cuda' is not here"):
         Pipeline.from_pretrained(autoencoder_run, device="cuda")
+
+
+@pytest.mark.parametrize("place", ["folder", "shards", "url"])
+def test_data_that_stay_on_disk_or_come_from_afar_train_the_same_run(place, data, tmp_path, monkeypatch):
+    """Record by record out of files, and out of shards in another order: to the bit what a folder in memory gives."""
+    monkeypatch.setenv("GEOMFLOW_CACHE", str(tmp_path / "cache"))
+    whole = train(AUTOENCODER, data, tmp_path / "whole", progress=False)
+    places = {"folder": data, "shards": tmp_path / "shards", "url": "memory://trained"}
+    pack(data, tmp_path / "shards", shard_bytes=50_000, seed=1, progress=False)
+    fsspec.filesystem("memory").put(str(data), "/trained", recursive=True)
+    stored = replace(AUTOENCODER, dataset=Item("sdf_samples", {**AUTOENCODER.dataset.options, "in_memory": False}))
+    run = train(stored, places[place], tmp_path / "run", progress=False)
+    assert losses(whole) == losses(run)
+    assert same_weights(whole, run)
+
+
+def test_a_record_that_is_damaged_stops_the_run_with_its_name(data, tmp_path):
+    copy = shutil.copytree(data, tmp_path / "set")
+    damaged = record_files(copy, "train")[2]
+    damaged.write_bytes(damaged.read_bytes()[:-10])
+    stored = replace(AUTOENCODER, dataset=Item("sdf_samples", {"points": 96, "in_memory": False}))
+    with pytest.raises(RecordError, match=rf"{damaged.name}: truncated"):
+        train(stored, copy, tmp_path / "run", progress=False)
