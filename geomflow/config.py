@@ -50,6 +50,8 @@ class Optimization:
             themselves.
         clip: Largest norm of the gradient.
         precision: Arithmetic of the network, `float32` or `bfloat16` autocast.
+        compile: Whether a flow map's network is compiled (`torch.compile`), which wants a C++ compiler and, on a GPU,
+            Triton; the first step then takes a minute or so.
         save_every: Steps between checkpoints, at which models of tasks with a judge are scored.
         stop_at: Score at which training may stop early, such as chamfer distance over its floor.
         seed: Decides initial weights, data order and noise.
@@ -68,6 +70,7 @@ class Optimization:
     averaged_targets: bool = False
     clip: float = 1.0
     precision: Precision = "float32"
+    compile: bool = False
     save_every: int = 500
     stop_at: float = 0.0
     seed: int = 0
