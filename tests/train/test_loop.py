@@ -279,3 +279,21 @@ def test_a_record_that_is_damaged_stops_the_run_with_its_name(data, tmp_path):
     stored = replace(AUTOENCODER, dataset=Item("sdf_samples", {"points": 96, "in_memory": False}))
     with pytest.raises(RecordError, match=rf"{damaged.name}: truncated"):
         train(stored, copy, tmp_path / "run", progress=False)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile wants a C++ compiler")
+@pytest.mark.parametrize("objective", ["semigroup", "eulerian"])
+def test_a_compiled_network_takes_the_same_steps(objective, data, autoencoder_run, tmp_path, unchecked_shapes):
+    config = flow_config(autoencoder_run)
+    config = replace(config, objective=Item(objective), times={"warm_up": 0.0, "full_span": 0.0})
+    plain = train(config, data, tmp_path / "plain", progress=False)
+    compiled = replace(config, optimization=replace(QUICK, compile=True))
+    fast = train(compiled, data, tmp_path / "fast", progress=False)
+    assert losses(fast) == pytest.approx(losses(plain), rel=1e-4)
+    assert checkpoint.load(fast).weights.keys() == checkpoint.load(plain).weights.keys()
+
+
+def test_only_flow_maps_are_compiled(data, tmp_path):
+    with pytest.raises(ConfigError, match=r"optimization\.compile is for flow maps"):
+        train(replace(AUTOENCODER, optimization=replace(QUICK, compile=True)), data, tmp_path / "run", progress=False)
