@@ -23,7 +23,7 @@ from typing import Any
 
 import torch
 
-from geomflow import shelves
+from geomflow import assemble, shelves
 from geomflow.config import RunConfig, override
 from geomflow.geometry.primitives import Box
 from geomflow.prep import Recipe, prepare
@@ -32,6 +32,7 @@ from geomflow.train.ahead import Ahead
 from geomflow.train.run import Run
 
 SHAPES = 64
+BATCH = 8
 WARM = 2
 """Steps that do not count."""
 
@@ -120,7 +121,6 @@ class Clock:
 
 def work(case: Case, data: Path, encoder: Path, folder: Path, steps: int) -> None:
     """Train in this process, and leave what it took in a file."""
-    torch.set_num_threads(1)
     clock = Clock()
     for name in ("advance", "change", "_update", "_gradients", "_average"):
         setattr(Run, name, clock.timed(name, getattr(Run, name)))
@@ -172,6 +172,29 @@ def shares(case: Case, took: dict[str, Any]) -> str:
     return f"| {case.name}, batch {case.batch}, {case.processes} | {' | '.join(cells)} |"
 
 
+def data_table(data: Path, encoder: Path) -> list[str]:
+    """What data cost, in processor time per shape."""
+    lines = ["| what | shapes | ms per shape |", "| --- | --- | --- |"]
+    options = {"folder": str(data), "grid": True}
+    both = {kept: shelves.load("datasets", "sdf_samples", **options, in_memory=kept) for kept in (True, False)}
+    generator = torch.Generator().manual_seed(0)
+    for kept, dataset in both.items():
+        name = f"a batch of {BATCH}, {'of shapes in memory' if kept else 'read from disk (cached by the system)'}"
+        tries = [_seconds(lambda d=dataset: d.batch(torch.randperm(SHAPES)[:BATCH], generator)) for _ in range(8)]
+        lines.append(f"| {name} | {BATCH} | {1000 * statistics.median(tries) / BATCH:.1f} |")
+    config = Case(FLOW, 16).config(encoder, 1)
+    seconds = _seconds(lambda: assemble.training(config, data))
+    name = "latents when a flow map's training starts, two views of each"
+    return [*lines, f"| {name} | {SHAPES} | {1000 * seconds / SHAPES:.0f} |"]
+
+
+def _seconds(function: Callable[[], object]) -> float:
+    """Processor seconds of a call."""
+    start = time.process_time()
+    function()
+    return time.process_time() - start
+
+
 def prepared(folder: Path) -> tuple[Path, Path]:
     """A dataset of boxes, and an autoencoder that has hardly learned, which costs as much as a good one."""
     for k in range(SHAPES):
@@ -187,10 +210,11 @@ def main() -> None:
     """Print the tables and, if asked, write them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=8, help="of each training, the first two of which do not count")
     for name in ("--worker", "--data", "--encoder"):
         parser.add_argument(name, type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    torch.set_num_threads(1)
     if options.worker:
         case = Case(**json.loads((options.worker / "case.json").read_text()))
         work(case, options.data, options.encoder, options.worker, options.steps)
@@ -202,6 +226,8 @@ def main() -> None:
     ]
     with tempfile.TemporaryDirectory() as folder:
         data, encoder = prepared(Path(folder))
+        costs = data_table(data, encoder)
+        print("\n".join(costs), flush=True)
         for case in CASES:
             took = measure(case, data, encoder, options.steps)
             table.append(row(case, took))
@@ -211,10 +237,10 @@ def main() -> None:
                 print(profile[-1], flush=True)
     if options.out:
         options.out.mkdir(parents=True, exist_ok=True)
-        (options.out / "training_throughput.md").write_text(_page(table, profile))
+        (options.out / "training_throughput.md").write_text(_page(table, profile, costs))
 
 
-def _page(table: list[str], profile: list[str]) -> str:
+def _page(table: list[str], profile: list[str], costs: list[str]) -> str:
     head = f"""# Throughput of training
 
     python -m benchmarks.training_throughput --out docs/results
@@ -229,7 +255,8 @@ depend on them.
 
 Wall-clock time in the first process; waiting for another process counts to the gradient.
 """
-    return "\n".join([head, *table, where, *profile]) + "\n"
+    before = "\n## What data cost\n\nProcessor time; records have a grid of 64^3 and 20,000 points of each kind.\n"
+    return "\n".join([head, *table, where, *profile, before, *costs]) + "\n"
 
 
 if __name__ == "__main__":

@@ -14,14 +14,16 @@ import pytest
 import torch
 from torch import nn
 
-from geomflow import checkpoint
+from geomflow import assemble, checkpoint
 from geomflow.config import Item, Optimization, RunConfig
 from geomflow.errors import CheckpointError, ConfigError, RecordError, TrainingError
 from geomflow.pipeline import Pipeline
 from geomflow.prep.manifest import record_files
 from geomflow.prep.pack import pack
 from geomflow.train import Ema, data_order, learning_rate_factor, train
+from geomflow.train.ranks import Ranks
 from geomflow.train.run import Run
+from geomflow.train.schedule import part_of_step
 from tests.train.cases import AUTOENCODER, QUICK, flow_config, losses, same_weights, train_until
 
 
@@ -108,6 +110,32 @@ def test_every_pass_over_the_data_sees_every_shape_once():
     assert sorted(seen.tolist()) == list(range(12))
     again = torch.cat([data_order(12, options, step) for step in range(4, 8)])
     assert seen.tolist() != again.tolist()
+
+
+def test_the_parts_of_a_step_share_its_shapes_and_nothing_else():
+    options = replace(QUICK, batch_size=6, micro_batches=3)
+    shapes, generators = zip(*(part_of_step(12, options, number) for number in range(3, 6)), strict=True)
+    assert torch.equal(torch.cat(shapes), data_order(12, options, step=1))
+    noise = [torch.rand(2, generator=generator) for generator in generators]
+    assert len({tuple(one.tolist()) for one in noise}) == 3
+
+
+def test_the_gradient_is_that_of_the_mean_over_the_parts(data, autoencoder_run, tmp_path):
+    config = replace(flow_config(autoencoder_run), optimization=replace(QUICK, batch_size=4, micro_batches=2))
+    run = Run(assemble.training(config, data), tmp_path, Ranks("cpu"))
+    with torch.no_grad():
+        for weight in run.weights:
+            weight.add_(0.1 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(0)))
+    logs = run._gradients(progress=0.9)
+    parts = []
+    for number in range(2):
+        shapes, generator = part_of_step(len(run.parts.dataset), config.optimization, number)
+        parts.append(run.parts.loss(run.parts.dataset.batch(shapes, generator), 0.9, generator)[0])
+    mean = torch.stack(parts).mean()
+    assert logs["loss"] == pytest.approx(float(mean.detach()))
+    for weight, gradient in zip(run.weights, torch.autograd.grad(mean, run.weights), strict=True):
+        torch.testing.assert_close(weight.grad, gradient)
+    run.close()
 
 
 def test_the_average_follows_its_closed_form():
