@@ -192,7 +192,7 @@ class Run:
             free = shutil.disk_usage(self.out).free >> 20
             raise TrainingError(
                 f"{self.out}: the disk is full at step {self.step} ({free} MiB free); {self.last_saved}; "
-                "make room and go on with --resume"
+                "make room and start it again with --auto-resume"
             ) from error
 
     def _is_best(self, averaged: dict[str, Tensor]) -> bool:

@@ -13,6 +13,7 @@ from torch import distributed, multiprocessing
 from geomflow import checkpoint
 from geomflow.config import Item, RunConfig
 from geomflow.errors import CheckpointError, ConfigError, TrainingError
+from geomflow.prep.pack import pack
 from geomflow.train import train
 from geomflow.train.run import Run
 from tests.train.cases import AUTOENCODER, QUICK, flow_config, losses, train_until
@@ -44,9 +45,10 @@ def process(rank: int, port: int, encoder: Path, data: Path, folder: Path) -> No
     torch.set_num_threads(1)
     os.environ["LOCAL_RANK"] = str(rank)
     distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=WORLD)
+    os.environ["GEOMFLOW_CACHE"] = str(folder / "cache")  # filled by one of the two
     runs = configs(encoder)
     for name, config in runs.items():
-        train(config, data, folder / name, progress=False)
+        train(config, folder / "shards" if name == "autoencoder" else data, folder / name, progress=False)
     config = runs["eulerian"]
     train(config, data, folder / "alone-then-together", resume=True, progress=False)
     stop = train_until if rank == 1 else interrupted_by_others
@@ -90,6 +92,7 @@ def together(data, autoencoder_run, tmp_path_factory) -> Path:
     """The folder in which two processes left what they did."""
     folder = tmp_path_factory.mktemp("gloo")
     train_until(2, configs(autoencoder_run)["eulerian"], data, folder / "alone-then-together")
+    pack(data, folder / "shards", shard_bytes=50_000, progress=False)
     multiprocessing.spawn(process, (free_port(), autoencoder_run, data, folder), nprocs=WORLD)
     return folder
 
