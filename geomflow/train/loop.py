@@ -74,7 +74,7 @@ def train(
     deadline = math.inf if minutes is None else time.monotonic() + 60 * minutes
     with joined(device) as ranks:
         resuming = _resuming(out, resume, ranks)
-        parts = assemble.training(config, _here(config, data, ranks), ranks.device)
+        parts = assemble.training(config, _here(config, data, ranks, progress), ranks.device)
         with contextlib.closing(Run(parts, out, ranks)) as run, _interrupts() as interrupted, _peers(run):
             run.begin(resuming)
             if run.done and ranks.first:
@@ -142,10 +142,10 @@ def _resuming(out: Path, resume: Resume, ranks: Ranks) -> bool:
     return exists
 
 
-def _here(config: RunConfig, data: str | Path, ranks: Ranks) -> Path:
+def _here(config: RunConfig, data: str | Path, ranks: Ranks, progress: bool) -> Path:
     """The data on this machine's disk, where one of its processes brings them."""
     split = config.dataset.options.get("split", "train")
-    ranks.alone(lambda: local_dataset(data, split), ranks.first_here)
+    ranks.alone(lambda: local_dataset(data, split, progress=progress), ranks.first_here)
     return local_dataset(data, split, progress=False)
 
 

@@ -47,7 +47,7 @@ class Run:
         self.optimizers = optimizers(parts.trained, self.options)
         self.ema = Ema(parts.trained, self.options.ema)
         self.device = self.weights[0].device
-        self.shared = DistributedDataParallel(parts.loss, broadcast_buffers=False) if ranks.count > 1 else None
+        self.shared = DistributedDataParallel(parts.loss) if ranks.count > 1 else None
         self.data = Ahead(self._data, ranks.count)
         self.second_stage = second_stage(self.options)
         self.step, self.seconds, self.last_loss = 0, 0.0, math.nan

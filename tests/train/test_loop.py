@@ -311,10 +311,11 @@ def test_a_record_that_is_damaged_stops_the_run_with_its_name(data, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile wants a C++ compiler")
-@pytest.mark.parametrize("objective", ["semigroup", "eulerian"])
+@pytest.mark.parametrize("objective", ["semigroup", "eulerian", "lagrangian", "progressive"])
 def test_a_compiled_network_takes_the_same_steps(objective, data, autoencoder_run, tmp_path, unchecked_shapes):
     config = flow_config(autoencoder_run)
-    config = replace(config, objective=Item(objective), times={"warm_up": 0.0, "full_span": 0.0})
+    options = {"levels": 2, "begin": 0.0} if objective == "progressive" else {}
+    config = replace(config, objective=Item(objective, options), times={"warm_up": 0.0, "full_span": 0.0})
     plain = train(config, data, tmp_path / "plain", progress=False)
     compiled = replace(config, optimization=replace(QUICK, compile=True))
     fast = train(compiled, data, tmp_path / "fast", progress=False)
