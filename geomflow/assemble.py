@@ -86,7 +86,7 @@ def training(config: RunConfig, data: str | Path, device: str = "cpu") -> Traini
         device: A torch device name, known to be there.
 
     Raises:
-        ConfigError: An unknown item or option.
+        ConfigError: An unknown item or option, or a compiled autoencoder.
         CheckpointError: The pretrained encoder, or a teacher, cannot be read.
         RecordError: The dataset cannot be read.
         MeshError: The shape whose points are wanted cannot be read, or lacks an attribute.
@@ -97,6 +97,8 @@ def training(config: RunConfig, data: str | Path, device: str = "cpu") -> Traini
 
 
 def _autoencoder_training(config: RunConfig, data: str | Path, device: str) -> Training:
+    if config.optimization.compile:
+        raise ConfigError("optimization.compile is for flow maps, whose network it compiles; an autoencoder has none")
     model = LatentModel(config).to(device)
     dataset = _dataset(config, folder=str(data), **_wanted_views(model.autoencoder))
     shelves.check_options(partial(ReconstructionLoss, model.autoencoder), config.reconstruction, "[reconstruction]")
@@ -142,6 +144,8 @@ def _flow_map_loss(
     times, weight = TimePairs(**config.times), ErrorWeight(**config.weight)
     guidance = _guidance(config, model.flow_map.network)
     objective = _objective(config, model, device)
+    if config.optimization.compile:
+        model.flow_map.network.compile()  # in place, so that the names of weights stay
     loss = LossModule(model.flow_map, objective, times, weight, guidance=guidance, **given)
     return FlowMapLoss(loss, scale, config.optimization.averaged_targets)
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from geomflow import config as configs
 from geomflow.config import RunConfig
 from geomflow.errors import CheckpointError
-from geomflow.files import write_atomically
+from geomflow.files import write_together
 
 FORMAT = 1
 WEIGHTS, CONFIG, STATE = "model.safetensors", "config.json", "state/training.pt"
@@ -40,20 +40,29 @@ class Checkpoint:
     weights: dict[str, Tensor]
 
 
-def save(folder: str | Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint; files appear whole or not at all.
+def save(folder: str | Path, checkpoint: Checkpoint | None, state: dict[str, Any] | None = None) -> None:
+    """Write a checkpoint, what is needed to go on with its training, or both; all of their files appear, or none.
 
     Args:
         folder: Folder of the checkpoint.
-        checkpoint: What to write.
+        checkpoint: What to write; None leaves the one that is there.
+        state: What is needed to go on: tensors, numbers and containers of them, by name; None if nothing is.
 
     Raises:
-        OSError: The folder cannot be written or the disk is full.
+        OSError: The folder cannot be written or the disk is full; what was there before is as it was.
     """
+    files = {} if checkpoint is None else _model_files(checkpoint)
+    if state is not None:
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        files[STATE] = buffer.getvalue()
+    write_together({Path(folder) / name: content for name, content in files.items()})
+
+
+def _model_files(checkpoint: Checkpoint) -> dict[str, bytes]:
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.weights.items()}
     header = {"format": FORMAT, "config": configs.to_dict(checkpoint.config), "facts": checkpoint.facts}
-    write_atomically(Path(folder) / WEIGHTS, safetensors.torch.save(contiguous))
-    write_atomically(Path(folder) / CONFIG, (json.dumps(header, indent=2) + "\n").encode())
+    return {WEIGHTS: safetensors.torch.save(contiguous), CONFIG: (json.dumps(header, indent=2) + "\n").encode()}
 
 
 def load(folder: str | Path) -> Checkpoint:
@@ -79,20 +88,8 @@ def load(folder: str | Path) -> Checkpoint:
     return Checkpoint(config, header.get("facts", {}), full)
 
 
-def save_state(folder: str | Path, state: dict[str, Any]) -> None:
-    """Write what is needed to go on with a training.
-
-    Args:
-        folder: Folder of the checkpoint.
-        state: Tensors, numbers and containers of them, by name.
-    """
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    write_atomically(Path(folder) / STATE, buffer.getvalue())
-
-
 def load_state(folder: str | Path) -> dict[str, Any]:
-    """Read what `save_state` wrote.
+    """Read the state that `save` wrote.
 
     Args:
         folder: Folder of the checkpoint.

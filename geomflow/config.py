@@ -41,6 +41,8 @@ class Optimization:
     Attributes:
         steps: Length of the training, which the learning rate's schedule spans.
         batch_size: Items of the dataset per step: shapes, or clouds of one shape's points.
+        micro_batches: Parts that the batch of a step is cut into, which need less memory one after the other, or which
+            several processes share; the number of processes must divide it. Results depend on it, and not on them.
         optimizer: `adamw`, or `muon` for networks that say which of their weights are hidden layers'.
         beta2: AdamW's memory of squared gradients; less suits short trainings.
         learning_rate: Peak of the schedule (linear warm-up, then a cosine to zero).
@@ -53,6 +55,8 @@ class Optimization:
             themselves.
         clip: Largest norm of the gradient.
         precision: Arithmetic of the network, `float32` or `bfloat16` autocast.
+        compile: Whether a flow map's network is compiled (`torch.compile`), which wants a C++ compiler and, on a GPU,
+            Triton; the first step then takes a minute or so.
         save_every: Steps between checkpoints, at which models of tasks with a judge are scored.
         stop_at: Score at which training may stop early, such as chamfer distance over its floor.
         seed: Decides initial weights, data order and noise.
@@ -60,6 +64,7 @@ class Optimization:
 
     steps: int = 10_000
     batch_size: int = 16
+    micro_batches: int = 1
     optimizer: Optimizer = "adamw"
     beta2: float = 0.999
     learning_rate: float = 1e-3
@@ -70,6 +75,7 @@ class Optimization:
     averaged_targets: bool = False
     clip: float = 1.0
     precision: Precision = "float32"
+    compile: bool = False
     save_every: int = 500
     stop_at: float = 0.0
     seed: int = 0
@@ -260,7 +266,7 @@ def _optimization(table: Mapping[str, Any]) -> Optimization:
     for key, choices in (("precision", get_args(Precision)), ("optimizer", get_args(Optimizer))):
         if table.get(key, getattr(default, key)) not in choices:
             raise ConfigError(f"optimization.{key} must be one of {', '.join(choices)}, not {table[key]!r}")
-    positive = [key for key in ("steps", "batch_size", "save_every") if table.get(key, 1) < 1]
+    positive = [key for key in ("steps", "batch_size", "micro_batches", "save_every") if table.get(key, 1) < 1]
     if positive:
         raise ConfigError(f"optimization.{positive[0]} must be at least 1, not {table[positive[0]]}")
     return replace(default, **table)

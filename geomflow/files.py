@@ -2,8 +2,8 @@
 
 import hashlib
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -42,8 +42,20 @@ def write_atomically(path: Path, content: bytes) -> None:
     Raises:
         OSError: The folder cannot be written or the disk is full; nothing half-written is left behind.
     """
-    with whole_file(path) as file:
-        file.write(content)
+    write_together({path: content})
+
+
+def write_together(contents: Mapping[Path, bytes]) -> None:
+    """Write several files, none of which appears before all are written.
+
+    Raises:
+        OSError: A folder cannot be written or the disk is full; files that were there before are as they were.
+    """
+    with ExitStack() as stack:
+        for path, content in contents.items():
+            file = stack.enter_context(whole_file(path))
+            file.write(content)
+            file.flush()  # so that a full disk is met before the first file appears
 
 
 def sha256_of(path: str | Path) -> str:

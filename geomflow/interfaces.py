@@ -14,14 +14,14 @@ Batch = dict[str, Tensor]
 
 @runtime_checkable
 class ShapeDataset(Protocol):
-    """Shapes ready for training, wholly in memory."""
+    """Shapes ready for training, in memory or read when they are wanted."""
 
     def __len__(self) -> int:
         """Return the number of shapes."""
         ...
 
     def batch(self, indices: Int[Tensor, " batch"], generator: torch.Generator) -> Batch:
-        """Return one training batch; everything random in it comes from the generator.
+        """Return one training batch; everything random in it comes from the generator; a thread may call it.
 
         Args:
             indices: Which shapes.

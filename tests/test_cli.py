@@ -1,6 +1,8 @@
 """The command line as a user meets it: exit codes, one-line errors, and each verb's result."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -68,6 +70,16 @@ def test_mistakes_get_one_line_and_the_right_exit_code(arguments, code, message,
     assert err.startswith("geomflow: ")
     assert err.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_the_package_runs_as_a_module():
+    """As launchers of several processes start it; exit codes come through."""
+    command = [sys.executable, "-m", "geomflow", "list"]
+    done = [
+        subprocess.run([*command, shelf], capture_output=True, text=True, check=False) for shelf in ("presets", "x")
+    ]
+    assert [one.returncode for one in done] == [0, 2]
+    assert done[0].stdout.split() == shelves.names("presets")
 
 
 @pytest.mark.parametrize("shelf", shelves.SHELVES)

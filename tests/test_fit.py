@@ -21,7 +21,9 @@ from geomflow.geometry.write_points import write_points
 from geomflow.metrics.judge_points import PointJudge
 from geomflow.pipeline import Pipeline
 from geomflow.pipelines.points import PointPipeline
-from geomflow.train import SCORES, SPENT_ON_STEPS, _Run, steps_in_time
+from geomflow.train import SCORES, steps_in_time
+from geomflow.train.loop import SPENT_ON_STEPS
+from geomflow.train.run import Run
 from tests.conftest import without_shape_checks
 
 SMALL = {"network.width": "64", "network.depth": "2", "optimization.batch_size": "64", "optimization.save_every": "100"}
@@ -107,17 +109,17 @@ def test_a_fit_stopped_and_resumed_is_the_same_fit(noise, torus, tmp_path, monke
     noise = str(torus) if noise == "mesh" else noise
     options = {"noise": noise, "settings": {**QUICK, "times.warm_up": "0.2", "times.full_span": "0.2"}}
     fit(torus, tmp_path / "whole", progress=False, **options)
-    advance = _Run.advance
+    advance = Run.advance
 
     def stopped(run):
         advance(run)
         if run.step == 4:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(_Run, "advance", stopped)
+    monkeypatch.setattr(Run, "advance", stopped)
     with pytest.raises(KeyboardInterrupt):
         fit(torus, tmp_path / "parts", progress=False, **options)
-    monkeypatch.setattr(_Run, "advance", advance)
+    monkeypatch.setattr(Run, "advance", advance)
     assert checkpoint.load_state(tmp_path / "parts")["step"] == 3  # killed within an interval of checkpoints
     fit(torus, tmp_path / "parts", resume=True, progress=False)
     whole, parts = (checkpoint.load(tmp_path / name).weights for name in ("whole", "parts"))
@@ -144,8 +146,8 @@ def test_the_time_decides_on_the_steps(seconds, torus, tmp_path, monkeypatch):
     def change(run, progress):
         clock[0] += seconds
 
-    monkeypatch.setattr("geomflow.train.time.monotonic", lambda: clock[0])
-    monkeypatch.setattr("geomflow.train._Run.change", change)
+    monkeypatch.setattr("geomflow.train.loop.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("geomflow.train.run.Run.change", change)
     run = config.override(shelves.load("presets", "geometry_distribution"), SMALL)
     left = 600 - 5 * seconds - 0.05 * 600
     assert steps_in_time(run, torus, tmp_path / "none", 10.0) == int(SPENT_ON_STEPS * left / seconds)
@@ -165,15 +167,15 @@ def test_what_is_not_given_follows_from_what_is(torus, tmp_path):
 
 def fit_in_two_parts(torus: Path, out: Path, **options: object) -> None:
     """A fit, interrupted after four of six steps, and gone on with."""
-    advance = _Run.advance
+    advance = Run.advance
 
-    def pressed(run: _Run) -> None:
+    def pressed(run: Run) -> None:
         advance(run)
         if run.step == 4:
             signal.raise_signal(signal.SIGINT)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_Run, "advance", pressed)
+        patch.setattr(Run, "advance", pressed)
         with pytest.raises(KeyboardInterrupt):
             fit(torus, out, settings=QUICK, progress=False, **options)
     assert checkpoint.load_state(out)["step"] == 4

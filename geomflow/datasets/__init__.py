@@ -1,1 +1,1 @@
-"""Shelf of datasets: each file's `make(folder, split, ...)` returns shapes in memory, ready to be batched."""
+"""Shelf of datasets: each file's `make(folder, split, ...)` returns shapes ready to be batched."""

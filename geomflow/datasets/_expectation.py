@@ -42,6 +42,9 @@ class NeighbourExpectation(nn.Module):
     is always among them, so that the estimate is never worse than that. How often it was called is part of the state,
     since it decides which pool comes next.
 
+    Attributes:
+        remembers_batches: Says that estimates depend on how many batches came before.
+
     Args:
         draw: Random points of the surface (n, channels), standardised, positions first.
         neighbours: How many of them are weighed.
@@ -49,6 +52,7 @@ class NeighbourExpectation(nn.Module):
     """
 
     calls: Tensor
+    remembers_batches = True
 
     def __init__(
         self, draw: Callable[[int, np.random.Generator], Float[Tensor, "n c"]], neighbours: int, seed: int

@@ -8,11 +8,15 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from geomflow.datasets._records import REFLECTION, load_surface, load_with_grid
+from geomflow.datasets._stored import Stored
 from geomflow.errors import ConfigError, RecordError
+from geomflow.interfaces import ShapeDataset
 from geomflow.prep.manifest import record_files
 from geomflow.records import ShapeRecord, load_record
 
 NEEDED = ("near_points", "near_sdf", "near_confidence", "vol_points", "vol_sdf", "vol_confidence")
+
+KINDS = ("near", "vol")
 
 RESOLUTION = 64
 """Samples per axis of the grid whose voxels shifts are counted in, if shapes have none of their own."""
@@ -105,7 +109,8 @@ def make(
     surface: int = 0,
     grid: bool = True,
     smallest: float = 1.0,
-) -> SdfSamples:
+    in_memory: bool = True,
+) -> ShapeDataset:
     """Return the SDF samples of a dataset folder made by `geomflow prep`.
 
     Args:
@@ -118,17 +123,22 @@ def make(
         surface: Surface points with normals per shape and batch, for encoders that read them.
         grid: Whether the encoder reads grids.
         smallest: Shapes are scaled by a random factor between this and 1.
+        in_memory: Whether all shapes are read at once; if not, each batch reads its own, with the same result.
 
     Raises:
         RecordError: No such dataset or split, or records without a grid that is wanted.
         ConfigError: Grids are wanted, and to be scaled.
     """
+
+    def load(files: list[Path]) -> SdfSamples:
+        records = [load_record(file, NEEDED) for file in files]
+        near, volume = (torch.from_numpy(np.stack([_pool(one, kind, pool) for one in records])) for kind in KINDS)
+        grids = torch.from_numpy(np.stack([load_with_grid(file)[0] for file in files])) if grid else None
+        surfaces = _surfaces(files, pool) if surface else None
+        return SdfSamples(grids, near, volume, points, mirror, shift, surfaces, surface, smallest)
+
     files = record_files(folder, split)
-    records = [load_record(file, NEEDED) for file in files]
-    near, volume = (torch.from_numpy(np.stack([_pool(one, kind, pool) for one in records])) for kind in ("near", "vol"))
-    grids = torch.from_numpy(np.stack([load_with_grid(file)[0] for file in files])) if grid else None
-    surfaces = _surfaces(files, pool) if surface else None
-    return SdfSamples(grids, near, volume, points, mirror, shift, surfaces, surface, smallest)
+    return load(files) if in_memory else Stored(files, load)
 
 
 def _surfaces(files: list[Path], pool: int) -> Tensor:

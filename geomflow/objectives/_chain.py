@@ -34,12 +34,17 @@ class Chain(nn.Module):
 
     The chains that are remembered are part of ``state_dict``, so that training can be resumed.
 
+    Attributes:
+        remembers_batches: says that the next loss depends on the batches before, and on their order.
+
     Args:
         parts: steps of a chain, each but the last of two network calls.
         uses: batches between one set of chains and the next.
         huber: width of the pseudo-Huber loss. Where noise is parted between two ends far from each other, the least
             squares of a smooth network lie in the void between them, least distances on one side or the other.
     """
+
+    remembers_batches = True
 
     def __init__(self, parts: int, uses: int, huber: float) -> None:
         super().__init__()

@@ -103,7 +103,7 @@ def class_names(folder: str | Path, split: str) -> list[str]:
     return [entry.class_name for entry in of_split(folder, read(folder), split)]
 
 
-def of_split(folder: Path, entries: dict[str, Entry], split: str) -> list[Entry]:
+def of_split(folder: str | Path, entries: dict[str, Entry], split: str) -> list[Entry]:
     """Return the entries of a split's records in the order of their ids.
 
     Args:

@@ -1,0 +1,158 @@
+"""Datasets from elsewhere: one at a URL, or packed into shards, becomes a folder on this disk, which trainings read.
+
+What is here already is not fetched again, and what a broken-off fetch got counts. A training reads each shape many
+times, and in another order every time, so it is worth having a copy nearby; the disk must hold the split.
+"""
+
+import hashlib
+import io
+import json
+import os
+import tarfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+from tqdm import tqdm
+
+from geomflow.errors import RecordError
+from geomflow.image_sets import SUFFIX
+from geomflow.prep import manifest
+from geomflow.prep.manifest import Entry
+from geomflow.prep.pack import INDEX
+from geomflow.records import read_header
+from geomflow.storage import Folder, LocalFolder, is_url, open_folder
+
+READERS = 16
+"""Files that are fetched at once."""
+
+
+def local_dataset(place: str | Path, split: str, cache: Path | None = None, progress: bool = True) -> Path:
+    """Return the folder or file on this disk that holds a split of a dataset; a place that is one already is returned.
+
+    Args:
+        place: Dataset folder, image set or folder of shards, or the URL of one.
+        split: What is fetched.
+        cache: Where copies are kept: `GEOMFLOW_CACHE` or else `~/.cache/geomflow`, if None.
+        progress: Whether to show a bar.
+
+    Raises:
+        RecordError: There is no dataset, or a file of it is missing or damaged; the message names it.
+        OSError: The copy cannot be written.
+    """
+    place = str(place).removeprefix("file://")
+    if not is_url(place) and not (Path(place) / INDEX).is_file():
+        return Path(place)
+    source = open_folder(place)
+    target = (cache or _cache()) / hashlib.sha256(_whole_name(place).encode()).hexdigest()[:16]
+    bar = partial(tqdm, desc=f"fetch {place}", disable=not progress)
+    if _has(source, INDEX):
+        _fetch_shards(source, place, split, target, bar)
+    elif _has(source, manifest.NAME):
+        _fetch_records(source, place, split, target, bar)
+    elif _has(source, split + SUFFIX):
+        LocalFolder(target).write(split + SUFFIX, source.read(split + SUFFIX))
+    else:
+        raise RecordError(f"{place}: wanted {manifest.NAME}, {INDEX} of shards or {split}{SUFFIX} there, found none")
+    return target
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("GEOMFLOW_CACHE") or Path.home() / ".cache" / "geomflow")
+
+
+def _whole_name(place: str) -> str:
+    return place.rstrip("/") if is_url(place) else str(Path(place).resolve())
+
+
+def _has(source: Folder, name: str) -> bool:
+    try:
+        return bool(source.read(name))
+    except OSError:
+        return False
+
+
+def _read(source: Folder, place: str, name: str) -> bytes:
+    try:
+        return source.read(name)
+    except OSError as error:
+        raise RecordError(f"{place}/{name}: cannot be read ({error})") from error
+
+
+def _fetch_records(source: Folder, place: str, split: str, target: Path, bar: Callable[..., tqdm]) -> None:
+    """Copy the records that are not here yet."""
+    wanted = {entry.id: entry for entry in manifest.of_split(place, manifest.read(place), split)}
+    held = _kept(target, split, lambda entry: wanted.get(entry.id) == entry and (target / entry.file).is_file())
+    missing = [entry for entry in wanted.values() if entry.id not in held]
+
+    def copied(entry: Entry) -> Entry:
+        _write(target, entry.file, _read(source, place, entry.file))
+        return entry
+
+    with ThreadPoolExecutor(READERS) as readers:
+        copies = readers.map(copied, missing)
+        _note(target, iter(bar(copies, total=len(missing), unit="shape")), bool(missing))
+
+
+def _fetch_shards(source: Folder, place: str, split: str, target: Path, bar: Callable[..., tqdm]) -> None:
+    """Unpack the shards that are not here yet."""
+    shards = {shard["sha256"]: shard for shard in _index(source, place) if shard["split"] == split}
+    if not shards:
+        raise RecordError(f"{place}: no shard of split {split!r} in {INDEX}")
+    held = _kept(target, split, lambda entry: entry.made_from in shards and (target / entry.file).is_file())
+    counts = Counter(entry.made_from for entry in held.values())
+    missing = [shard for sha256, shard in shards.items() if counts[sha256] != shard["shapes"]]
+    entries = (entry for shard in bar(missing, unit="shard") for entry in _unpacked(source, place, shard, target))
+    _note(target, entries, bool(missing))
+
+
+def _index(source: Folder, place: str) -> list[dict]:
+    try:
+        return json.loads(source.read(INDEX))["shards"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise RecordError(f"{place}/{INDEX}: not an index of shards ({error})") from error
+
+
+def _unpacked(source: Folder, place: str, shard: dict, target: Path) -> Iterator[Entry]:
+    """Write the records of a shard; the entry of each."""
+    content = _read(source, place, shard["file"])
+    if hashlib.sha256(content).hexdigest() != shard["sha256"]:
+        raise RecordError(f"{place}/{shard['file']}: not the shard that {INDEX} lists; copy or pack it again")
+    with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+        for member in archive:
+            data = archive.extractfile(member) if member.name.endswith(".safetensors") else None
+            if data is not None:
+                record, file = data.read(), f"records/{member.name}"
+                about = read_header(record, f"{place}/{shard['file']}/{member.name}")
+                _write(target, file, record)
+                known = {"file": file, "made_from": shard["sha256"], "sha256": about.sha256}
+                yield Entry(about.id, "done", about.class_name, shard["split"], about.recipe_hash, **known)
+
+
+def _write(target: Path, file: str, content: bytes) -> None:
+    """Write a file inside the folder, wherever its name says it is."""
+    if not (target / file).resolve().is_relative_to(target.resolve()):
+        raise RecordError(f"{file}: wanted the name of a file inside the dataset")
+    LocalFolder(target).write(file, content)
+
+
+def _kept(target: Path, split: str, good: Callable[[Entry], bool]) -> dict[str, Entry]:
+    """The entries of a split that are good, after dropping the others from the manifest of the copy."""
+    if not (target / manifest.NAME).is_file():
+        return {}
+    entries = manifest.read(target)
+    kept = {name: entry for name, entry in entries.items() if entry.split != split or good(entry)}
+    if len(kept) < len(entries):
+        (target / manifest.NAME).unlink()
+        _note(target, iter(kept.values()))
+    return {name: entry for name, entry in kept.items() if entry.split == split}
+
+
+def _note(target: Path, entries: Iterator[Entry], some: bool = True) -> None:
+    """Add entries to the manifest of the copy, each when it is there."""
+    if some:
+        with manifest.appending(LocalFolder(target)) as add:
+            for entry in entries:
+                add(entry)
