@@ -108,7 +108,7 @@ def _point_training(config: RunConfig, data: str | Path, device: str) -> Trainin
     """Scale and channels come from the shape, what a mesh of noise holds from its file."""
     dataset = _dataset(config, file=str(data))
     model = PointModel(replace(config, channels=dataset.channels))
-    model.scale.fit(*dataset.measure(config.optimization.seed))
+    model.fit_scale(*dataset.measure(config.optimization.seed))
     sizes = getattr(model.noise, "sizes", {})
     noise = replace(config.noise, options={**config.noise.options, **sizes})
     config = replace(config, channels=dataset.channels, noise=noise)

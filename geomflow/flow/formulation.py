@@ -34,7 +34,7 @@ noise = (a m - alpha x) / (a beta - b alpha), and so every other prediction.
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, SupportsIndex
+from typing import ClassVar, Literal, SupportsIndex
 
 import torch
 from jaxtyping import Float
@@ -61,8 +61,10 @@ class Formulation:
         spacing: what the steps of ``grid`` are uniform in: the clock, or log(sigma / signal).
         jump_ratios: ratios sigma / signal, the larger first, between which the times of jumps are uniform in their
             logarithm, after a first jump from noise; None: jumps are spaced like the steps of the ODE.
+        linear: whether jumps are linear in field and state; not on manifolds.
     """
 
+    linear: ClassVar[bool] = True
     path: Path
     predicts: Prediction
     preconditioner: Preconditioner = field(default_factory=Identity)
@@ -130,6 +132,13 @@ class Formulation:
         """(landing - Q x) / P: the cumulative field of a jump that takes x to ``landing``; the inverse of ``jump``."""
         gain, kept = self.coefficients(t, r)
         return (landing - per_sample(kept, x) * x) / per_sample(gain, x)
+
+    def predicted(
+        self, output: Float[Tensor, " batch *shape"], x: Float[Tensor, " batch *shape"], t: Float[Tensor, " batch"]
+    ) -> Float[Tensor, " batch *shape"]:
+        """The cumulative field c_skip x + c_out output that a network's output stands for."""
+        scale = self.preconditioner
+        return per_sample(scale.c_skip(t), x) * x + per_sample(scale.c_out(t), x) * output
 
     def velocity(
         self, m: Float[Tensor, " batch *shape"], x: Float[Tensor, " batch *shape"], t: Float[Tensor, " batch"]
@@ -268,6 +277,9 @@ def checked_steps(steps: SupportsIndex) -> int:
     return operator.index(steps)
 
 
-def per_sample(value: Float[Tensor, " batch"], x: Float[Tensor, " batch *shape"]) -> Float[Tensor, " batch *ones"]:
-    """One number per sample, shaped and typed to multiply x."""
-    return value.to(x.dtype).reshape(-1, *[1] * (x.ndim - 1))
+def per_sample(
+    value: Float[Tensor, " batch *channels"], x: Float[Tensor, " batch *shape"]
+) -> Float[Tensor, " batch *ones"]:
+    """One number per sample, or one for each channel (last axis) of it, shaped and typed to multiply x."""
+    channels = value.shape[1:] or [1] * (x.ndim > 1)
+    return value.to(x.dtype).reshape(-1, *[1] * (x.ndim - 2), *channels)

@@ -95,7 +95,12 @@ def restart(flow_map: Map, gamma: float, generator: torch.Generator | None) -> S
         x_r = (a_r / a_r') psi + sqrt(b_r^2 - (a_r b_r' / a_r')^2) noise,
 
     gamma b_r noise if r' is on the path. The distribution of the states at r stays that of the path.
+
+    Raises:
+        ValueError: the states lie on a manifold, where no multiple of noise can be added.
     """
+    if not flow_map.formulation.linear:
+        raise ValueError(f"gamma must be 0 where states lie on a manifold, given {gamma}")
     path = flow_map.formulation.path
 
     def step(x: State, t: Clock, r: Clock, condition: Any) -> State:
