@@ -114,7 +114,7 @@ def _point_training(config: RunConfig, data: str | Path, device: str) -> Trainin
     config = replace(config, channels=dataset.channels, noise=noise)
     about = {"file": Path(data).name, "sha256": sha256_of(data)}
     judge, facts = PointJudge(dataset.source), {**about, "labels": list(dataset.source.labels)}
-    expectation = dataset.expectation(model.scale, config.optimization.seed)
+    expectation = dataset.expectation(model.scale, config.optimization.seed, model.flow_map.formulation)
     loss = _flow_map_loss(config, model, device, model.scale, noise=model.noise, expectation=expectation).to(device)
     return Training(config, model.to(device), loss, model.flow_map, dataset, facts, partial(_score, judge))
 

@@ -61,7 +61,7 @@ class Formulation:
         spacing: what the steps of ``grid`` are uniform in: the clock, or log(sigma / signal).
         jump_ratios: ratios sigma / signal, the larger first, between which the times of jumps are uniform in their
             logarithm, after a first jump from noise; None: jumps are spaced like the steps of the ODE.
-        linear: whether jumps are linear in field and state; not on manifolds.
+        linear: whether jumps are linear, as they are but on manifolds.
     """
 
     linear: ClassVar[bool] = True
@@ -168,6 +168,21 @@ class Formulation:
         """The conditional prediction whose mean given x_t is m_t: data, noise, or signal' data + sigma' noise."""
         alpha, beta = self._row(t)
         return per_sample(alpha, data) * data + per_sample(beta, data) * noise
+
+    def evidence(
+        self,
+        data: Float[Tensor, " batch *shape"],
+        noise: Float[Tensor, " batch *shape"],
+        ratio: Float[Tensor, " batch"],
+    ) -> Float[Tensor, " batch *shape"]:
+        """The state over signal, where sigma / signal is ratio."""
+        return data + per_sample(ratio, data) * noise
+
+    def noise_behind(
+        self, data: Float[Tensor, " batch *shape"], z: Float[Tensor, " batch *shape"], ratio: Float[Tensor, " batch"]
+    ) -> Float[Tensor, " batch *shape"]:
+        """The noise of ``evidence``."""
+        return (z - data) / per_sample(ratio, z)
 
     def data_and_noise(
         self, m: Float[Tensor, " batch *shape"], x: Float[Tensor, " batch *shape"], t: Float[Tensor, " batch"]

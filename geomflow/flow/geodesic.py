@@ -13,7 +13,7 @@ What is linear elsewhere is not here: there are no P and Q, and what asks for th
 """
 
 from dataclasses import dataclass, field
-from typing import ClassVar, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import torch
 from jaxtyping import Float
@@ -22,6 +22,9 @@ from torch import Tensor
 from geomflow.flow.formulation import Formulation, Prediction, per_sample
 from geomflow.flow.manifold import Manifold
 from geomflow.flow.path import LinearPath, Path
+
+LEAST_LEFT = 1e-6
+"""Least part of a geodesic that is divided by."""
 
 Field = Float[Tensor, " batch *shape"]
 Times = Float[Tensor, " batch"]
@@ -114,6 +117,28 @@ class Geodesic(Curved, Formulation):  # pyright: ignore[reportIncompatibleMethod
         ahead = self.manifold.log(x, data) / (1 - done).clamp(min=0.5)
         behind = self.manifold.log(x, self.start(noise)) / done.clamp(min=0.5)
         return torch.where(done < 0.5, ahead, -behind)
+
+    def evidence(self, data: Field, noise: Field, ratio: Times) -> Field:
+        """The state where sigma / signal has a value."""
+        return self.x_t(data, noise, self.path.time(ratio))
+
+    def noise_behind(self, data: Field, z: Field, ratio: Times) -> Field:
+        """The noise from which a geodesic leads through the state to data."""
+        done = self.progress(self.path.time(ratio))
+        behind = -done / (1 - done).clamp(min=LEAST_LEFT)
+        return self.manifold.exp(z, per_sample(behind, z) * self.manifold.log(z, data))
+
+    def log_likelihood(self, x: Field, data: Field, ratio: Times) -> Float[Tensor, " batch *points"]:
+        """Logarithm of the density at x of states made of data and uniform noise, up to a number for each ratio.
+
+        The state is at a part of the distance at which its noise is from data, and noise is as likely at a distance as
+        the manifold has room there (its ``shell``); no noise is further away than half a turn.
+        """
+        left = (1 - self.progress(self.path.time(ratio))).clamp(min=LEAST_LEFT)
+        angle = self.manifold.distance(x, data).clamp(min=LEAST_LEFT)
+        far = angle / left.reshape(-1, *[1] * (angle.ndim - 1))
+        room: Any = self.manifold
+        return torch.where(far < torch.pi, (room.shell(far) / room.shell(angle)).log(), -torch.inf)
 
     def start(self, noise: Field) -> Field:
         """The state at t = 0: noise, projected to the manifold."""

@@ -91,6 +91,14 @@ class Product(Curved, Formulation):  # pyright: ignore[reportIncompatibleMethodO
         """The conditional predictions."""
         return self._each(lambda part, data, noise: part.instantaneous_target(data, noise, t), data, noise)
 
+    def evidence(self, data: Field, noise: Field, ratio: Times) -> Field:
+        """What is known of data where sigma / signal has a value."""
+        return self._each(lambda part, data, noise: part.evidence(data, noise, ratio), data, noise)
+
+    def noise_behind(self, data: Field, z: Field, ratio: Times) -> Field:
+        """The noise that makes ``evidence`` of data."""
+        return self._each(lambda part, data, z: part.noise_behind(data, z, ratio), data, z)
+
     def start(self, noise: Field) -> Field:
         """The state at t = 0 from unit Gaussian noise."""
         return self._each(lambda part, noise: part.start(noise), noise)

@@ -51,6 +51,10 @@ class Rotations:
         turn = _between(x, y)
         return torch.atan2(_vector(turn).norm(dim=-1), (_trace(turn) - 1) / 2)
 
+    def shell(self, angle: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+        """Return the density of uniform (Haar) rotations at a distance, up to a factor."""
+        return (angle / 2).sin().square()
+
     def angular_velocity(self, x: Points, v: Points) -> Vectors:
         """Return the vector w of the skew part of R^T V."""
         return _vector(_between(x, v))

@@ -51,6 +51,10 @@ class Sphere:
         """Return the angle, by Kahan's formula, which is exact to rounding at every angle."""
         return 2 * torch.atan2((x - y).norm(dim=-1), (x + y).norm(dim=-1))
 
+    def shell(self, angle: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+        """Return the density of uniform points at a distance, up to a factor."""
+        return angle.sin().clamp(min=0) ** (self.coordinates - 2)
+
     def _aside(self, x: Points) -> Points:
         """A unit tangent vector: the axis that x is least along, turned to the tangent space."""
         axis = F.one_hot(x.abs().argmin(-1), self.coordinates).to(x.dtype)

@@ -10,11 +10,13 @@ from torch import Tensor
 from geomflow import shelves
 from geomflow.flow import FlowBatch, FlowMap
 from geomflow.flow.derivative import along_arrival, along_flow
+from geomflow.flow.expectation import expected
 from geomflow.flow.geodesic import Geodesic
 from geomflow.manifolds.sphere import Sphere
 from tests.flow.curved import (
     CIRCLE,
     FLOWS,
+    ROTATIONS,
     SPHERE,
     FinitePoints,
     climbing,
@@ -179,3 +181,34 @@ def test_the_expected_velocity_of_finitely_many_points(coordinates: int) -> None
         assert value.mean().abs() < 4 * value.std() / count**0.5
         biased = (function * (conditional - 1.2 * expected)).sum(1)
     assert biased.mean().abs() > 10 * biased.std() / count**0.5
+
+
+@pytest.mark.parametrize("coordinates", [3, 4])
+def test_expected_data_make_the_expected_velocity(coordinates: int) -> None:
+    """With the likelihoods of all points, the pair behind a state passes it at the velocity of the closed form."""
+    manifold = shelves.load("manifolds", "sphere", coordinates=coordinates)
+    points, formulation = random_points(manifold, 5, 3), Geodesic(manifold=manifold)
+    law = FinitePoints(points, torch.full((5,), 0.2, dtype=torch.float64))
+
+    def expectation(z: Tensor, ratio: Tensor, own: Tensor) -> Tensor:
+        here, there = (part.clone() for part in torch.broadcast_tensors(z[:, None], points[None]))
+        weights = formulation.log_likelihood(here, there, ratio).softmax(dim=1)
+        return manifold.exp(z, (weights[..., None] * manifold.log(here, there)).sum(1))
+
+    batch = jumps(manifold, 200)
+    batch = dataclasses.replace(batch, data=points[torch.arange(200) % 5], t=batch.t + 0.01)
+    made = expected(batch, formulation, expectation)
+    x = formulation.x_t(batch.data, batch.noise, batch.t)
+    assert (formulation.x_t(made.data, made.noise, batch.t) - x).abs().max() < 1e-9
+    velocity = formulation.instantaneous_target(made.data, made.noise, batch.t)
+    assert (velocity - law.velocity(x, batch.t)).abs().max() < 1e-7
+
+
+def test_rotations_have_room_as_haars_measure_says() -> None:
+    """The likelihood of a state on SO(3) is that of quaternions on the sphere, at half the angles."""
+    x, y = random_points(ROTATIONS, 300, 0), random_points(ROTATIONS, 300, 1)
+    ratio = torch.linspace(0.5, 5, 300, dtype=torch.float64)
+    x = ROTATIONS.exp(y, (ratio / (1 + ratio))[:, None] * ROTATIONS.log(y, x))
+    found = Geodesic(manifold=ROTATIONS).log_likelihood(x, y, ratio)
+    angle = ROTATIONS.distance(x, y)
+    assert (found.exp() - ((angle * (1 + 1 / ratio) / 2).sin() / (angle / 2).sin()) ** 2).abs().max() < 1e-6
