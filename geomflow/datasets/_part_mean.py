@@ -10,6 +10,9 @@ from geomflow.flow.formulation import Formulation
 from geomflow.flow.geodesic import Geodesic
 from geomflow.flow.product import Product
 
+SHARED = 128
+"""Candidates that count where all rows share them: fewer than Gaussian parts take, as logarithms cost more."""
+
 
 @dataclass(frozen=True)
 class PartMean:
@@ -31,7 +34,8 @@ class PartMean:
         near: Float[Tensor, "m k c"],
     ) -> Float[Tensor, "n c"]:
         """Return the expectation over each row's own point and its k others, which all rows share if m is 1."""
-        candidates = torch.cat([own[:, None], near.to(z).expand(len(z), -1, -1)], dim=1)
+        others = near[:, :SHARED] if len(near) == 1 else near
+        candidates = torch.cat([own[:, None], others.to(z).expand(len(z), -1, -1)], dim=1)
         widths = self.formulation.widths
         parts = list(
             zip(self.formulation.parts, z.split(widths, dim=-1), candidates.split(widths, dim=-1), strict=True)

@@ -45,7 +45,8 @@ def lagrangian_regression(
     formulation, t, r, condition = geodesic(flow_map), batch.t, batch.r, batch.condition
     x = formulation.x_t(batch.data, batch.noise, t)
     m, slope = along_arrival(flow_map, x, t, r, condition, derivative)
-    landing, rate = torch.func.jvp(lambda m, r: formulation.jump(m, x, t, r), (m, r), (slope, torch.ones_like(r)))
+    tangents = slope, torch.ones_like(r)
+    landing, rate = torch.func.jvp(lambda m, r: formulation.jump(m, x, t, r), (m, r), tangents)[:2]
     with torch.no_grad():
         target = target_map.instantaneous_field(landing, r, condition)
     return Regression(rate / per_sample(formulation.pace(r), x), target)

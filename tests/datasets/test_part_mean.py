@@ -30,7 +30,7 @@ def test_the_mean_over_candidates_is_that_over_many(sigma: float) -> None:
     mean, data = PartMean(formulation), ball(24, 0)
     noise, ratio = torch.randn(24, 6, generator=torch.Generator().manual_seed(1)), torch.full((24,), sigma)
     z = formulation.evidence(data, noise, ratio)
-    found = [mean(z, ratio, data, ball(count, count)[None]) for count in (1500, 15_000)]
+    found = [mean(z, ratio, data, ball(count, count)[None].repeat(24, 1, 1)) for count in (1500, 15_000)]
     error, drawn = ((one - found[1]).square().mean().sqrt() for one in (found[0], data))
     assert error < drawn / 5
     assert (found[0][:, 3:].norm(dim=1) - 1).abs().max() < 1e-5

@@ -133,6 +133,8 @@ def test_exact_parts_do_not_depend_on_the_steps_and_satisfy_chains() -> None:
         assert regression.weight.shape == (64, 5)
     assert gaps[1] < gaps[0] / 4
     assert gaps[1] < 0.01
+    semigroup = shelves.load("objectives", "geodesic_semigroup")(flow_map, batch, flow_map, torch.Generator())
+    assert (semigroup.prediction - semigroup.target).abs().max() < 1e-7
 
 
 def test_what_needs_linear_jumps_is_refused() -> None:
