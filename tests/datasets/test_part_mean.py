@@ -50,3 +50,24 @@ def test_normals_tell_of_positions_and_positions_of_normals() -> None:
     seen[:, :3] = 0  # nothing to be told by positions
     found = PartMean(formulation)(seen, ratio, apart[:1], apart[None])
     assert (found[:, :3] - apart[:1, :3]).abs().max() < 1e-4
+
+
+def test_the_mean_is_bayes_rule_written_out() -> None:
+    """Positions weigh by a Gaussian, normals by sin(theta) / sin(angle), theta the angle of their noise, under pi."""
+    formulation, own, near = points_with_normals(), ball(1, 0), ball(60, 1)
+    ratio = torch.full((1,), 0.8)
+    z = formulation.evidence(own, torch.randn(1, 6, generator=torch.Generator().manual_seed(2)), ratio)
+    rows = torch.cat([own, near]).double()
+    first, last = 1 / 81, 1 / 1.002  # the share 1 / (1 + sigma) at both ends of EDM's path
+    left = (last - 1 / 1.8) / (last - first)
+    angle = (rows[:, 3:] @ z[0, 3:].double()).clamp(-1, 1).acos()
+    theta = angle / left
+    room = torch.where(theta < torch.pi, theta.sin() / angle.sin(), 0)
+    weights = (-(rows[:, :3] - z[0, :3]).square().sum(1) / (2 * 0.8**2)).exp() * room
+    weights = weights / weights.sum()
+    towards = rows[:, 3:] - angle.cos()[:, None] * z[0, 3:]
+    mean = (weights * angle) @ F.normalize(towards, dim=1)
+    end = mean.norm().cos() * z[0, 3:] + mean.norm().sin() * F.normalize(mean, dim=0)
+    found = PartMean(formulation)(z, ratio, own, near[None])[0]
+    assert (found - torch.cat([weights @ rows[:, :3], end])).abs().max() < 1e-4
+    assert 0.05 < float(weights.max()) < 0.9

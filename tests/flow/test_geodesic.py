@@ -16,6 +16,7 @@ from geomflow.manifolds.sphere import Sphere
 from tests.flow.curved import (
     CIRCLE,
     FLOWS,
+    OTHER,
     ROTATIONS,
     SPHERE,
     FinitePoints,
@@ -147,6 +148,22 @@ def test_in_flat_space_the_laws_are_those_of_u_prediction(law: str) -> None:
         gradient = torch.autograd.grad(regression.squared_error().mean(), list(layers.parameters()))
         found.append(torch.cat([(regression.prediction - regression.target).flatten(), *map(torch.flatten, gradient)]))
     assert (found[0] - found[1]).abs().max() < 1e-10
+
+
+def test_the_eulerian_gradient_is_that_of_the_arriving_velocity() -> None:
+    """What is trained, B m, changes with m as the end of the jump does: by finite differences of exp."""
+    flow, batch = spinning(), jumps(SPHERE, 16)
+    push = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    flow_map = FlowMap(lambda x, t, r: flow(x, t, r) + push * OTHER, Geodesic(manifold=SPHERE))
+    regression = shelves.load("objectives", "geodesic_eulerian")(flow_map, batch, flow_map, None)
+    side = torch.randn(16, 3, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    slope = torch.autograd.grad((regression.prediction * side).sum(), push)[0]
+    x, h = flow_map.formulation.x_t(batch.data, batch.noise, batch.t), 1e-6
+    span, m = (batch.r - batch.t)[:, None], flow_map.cumulative_field(x, batch.t, batch.r).detach()
+    change = h * SPHERE.tangent(x, OTHER.expand_as(x))
+    ends = [SPHERE.exp(x, span * field) for field in (m + change, m - change)]
+    assert abs(float(slope - ((ends[0] - ends[1]) / (2 * h * span) * side).sum())) < 1e-7
+    assert regression.target.grad_fn is None
 
 
 def test_the_circles_flow_makes_the_wrapped_cauchy_distribution() -> None:
