@@ -122,13 +122,13 @@ def _point_training(config: RunConfig, data: str | Path, device: str) -> Trainin
     """Scale and channels come from the shape, what a mesh of noise holds from its file."""
     dataset = _dataset(config, file=str(data))
     model = PointModel(replace(config, channels=dataset.channels))
-    model.scale.fit(*dataset.measure(config.optimization.seed))
+    model.fit_scale(*dataset.measure(config.optimization.seed))
     sizes = getattr(model.noise, "sizes", {})
     noise = replace(config.noise, options={**config.noise.options, **sizes})
     config = replace(config, channels=dataset.channels, noise=noise)
     about = {"file": Path(data).name, "sha256": sha256_of(data)}
     judge, facts = PointJudge(dataset.source), {**about, "labels": list(dataset.source.labels)}
-    expectation = dataset.expectation(model.scale, config.optimization.seed)
+    expectation = dataset.expectation(model.scale, config.optimization.seed, model.flow_map.formulation)
     loss = _flow_map_loss(config, model, device, model.scale, noise=model.noise, expectation=expectation).to(device)
     return Training(config, model.to(device), loss, model.flow_map, dataset, facts, partial(_score, judge))
 

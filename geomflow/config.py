@@ -97,6 +97,8 @@ class RunConfig:
         objective: What ties finite jumps together.
         noise: Where paths begin.
         channels: Numbers of each part of a point, its coordinates first; filled in from the data.
+        manifolds: Item of the shelf `manifolds` on which a part of a point lies, such as a sphere for `normals`; parts
+            without one are plain numbers.
         condition: What a flow map is told beside state and times: `class`, `points`, `surface`, `image`, or nothing if
             empty.
         classes: Names of the classes in the order of their numbers; filled in from the data.
@@ -116,6 +118,7 @@ class RunConfig:
     objective: Item = Item("semigroup")
     noise: Item = Item("gaussian")
     channels: dict[str, int] = field(default_factory=dict)
+    manifolds: dict[str, str] = field(default_factory=dict)
     condition: str = ""
     classes: list[str] = field(default_factory=list)
     guidance: dict[str, Any] = field(default_factory=dict)
@@ -148,7 +151,7 @@ def from_dict(tables: Mapping[str, Any]) -> RunConfig:
     if "dataset" not in tables:
         raise ConfigError("the run has no [dataset] table with a name")
     values: dict[str, Any] = {key: _item(key, value) if key in _ITEMS else value for key, value in tables.items()}
-    for name in ("channels", "reconstruction", "guidance", "times", "weight", "optimization"):
+    for name in ("channels", "manifolds", "reconstruction", "guidance", "times", "weight", "optimization"):
         if not isinstance(values.get(name, {}), Mapping):
             raise ConfigError(f"[{name}] must be a table of settings, given {values[name]!r}")
     for name, what in (

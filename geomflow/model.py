@@ -10,7 +10,10 @@ from torch import Tensor, nn
 
 from geomflow import shelves
 from geomflow.config import Item, RunConfig
-from geomflow.flow import FlowMap
+from geomflow.errors import ConfigError
+from geomflow.flow import FlowMap, Formulation
+from geomflow.flow.geodesic import Geodesic
+from geomflow.flow.product import product
 from geomflow.flow.random import NoiseSource, generator_of
 
 CHUNK = 1 << 14
@@ -97,12 +100,22 @@ class PointModel(nn.Module):
 
     def __init__(self, config: RunConfig) -> None:
         super().__init__()
-        self.channels = dict(config.channels)
+        self.channels, self.manifolds = dict(config.channels), dict(config.manifolds)
         self.scale = LatentScale((sum(self.channels.values()),))
         self.noise: NoiseSource = build("noises", config.noise)
         self.flow_map = _flow_map(config, channels=sum(self.channels.values()))
+        self.flow_map.formulation = _on_manifolds(self.flow_map.formulation, self.channels, config.manifolds)
         if self.flow_map.formulation.jump_ratios is None:
             self.flow_map.formulation = replace(self.flow_map.formulation, jump_ratios=JUMP_RATIOS)
+
+    def fit_scale(self, points: Float[Tensor, "n c"], variance: Float[Tensor, "1 c"]) -> None:
+        """Take mean and spread of points, and leave parts on manifolds as they are."""
+        self.scale.fit(points, variance)
+        widths = list(self.channels.values())
+        parts = zip(self.channels, self.scale.mean.split(widths), self.scale.std.split(widths), strict=True)
+        for _, mean, std in (part for part in parts if part[0] in self.manifolds):
+            mean.zero_()
+            std.fill_(1)
 
     def draw(
         self, count: int, steps: int, seed: int, ode: bool = False, noise: NoiseSource | None = None
@@ -154,6 +167,18 @@ def build(shelf: str, item: Item, **given: Any) -> Any:
         **given: What the caller knows; options of the item come before it.
     """
     return shelves.load(shelf, item.name, **{**given, **item.options})
+
+
+def _on_manifolds(formulation: Formulation, channels: dict[str, int], manifolds: dict[str, str]) -> Formulation:
+    """A formulation for points some of whose parts lie on manifolds, where they move along geodesics."""
+    for name in manifolds:
+        if name not in channels:
+            raise ConfigError(f"manifolds.{name}: points have no {name}, but {', '.join(channels)}")
+    if not manifolds:
+        return formulation
+    places = {name: shelves.load("manifolds", item, coordinates=channels[name]) for name, item in manifolds.items()}
+    curved = {name: Geodesic(formulation.path, manifold=place) for name, place in places.items()}
+    return product([(width, curved.get(name, formulation)) for name, width in channels.items()])
 
 
 def _flow_map(config: RunConfig, **given: Any) -> FlowMap:

@@ -38,6 +38,7 @@ def test_overrides_change_what_they_name_and_nothing_else():
         ),
         ({"task": "autoencoder"}, r"no \[dataset\] table"),
         ({"task": "autoencoder", "dataset": {"split": "x"}}, r"\[dataset\] must be a table with the name"),
+        ({"task": "points", "dataset": "a", "manifolds": "sphere"}, r"\[manifolds\] must be a table of settings"),
         ({"task": "autoencoder", "dataset": "a", "optimization": {"stepz": 1}}, "no setting 'stepz'; it has steps"),
         ({"task": "autoencoder", "dataset": "a", "optimization": {"steps": "many"}}, "steps must be int, not 'many'"),
         ({"task": "autoencoder", "dataset": "a", "optimization": {"steps": 0}}, "steps must be at least 1"),

@@ -13,7 +13,7 @@ import trimesh
 
 from geomflow import checkpoint, config, shelves
 from geomflow.cli import main
-from geomflow.errors import CheckpointError, MeshDegenerate, MeshLacksAttribute, MeshNotFinite
+from geomflow.errors import CheckpointError, ConfigError, MeshDegenerate, MeshLacksAttribute, MeshNotFinite
 from geomflow.fit import fit
 from geomflow.geometry.primitives import Torus
 from geomflow.geometry.read import read_mesh
@@ -102,6 +102,31 @@ def test_every_formulation_goes_with_every_objective(formulation, objective, tor
     fit(torus, tmp_path / "run", formulation=formulation, objective=objective, settings=settings, progress=False)
     points = Pipeline.from_pretrained(tmp_path / "run")(100, steps=2).points
     assert np.isfinite(points).all()
+
+
+def test_normals_on_the_sphere_are_unit_vectors_that_nothing_has_to_normalise(torus, tmp_path):
+    """Before the pipeline touches them, after six steps of training and any number of jumps."""
+    command = ["fit", str(torus), "--out", str(tmp_path / "run"), "--attributes", "normals"]
+    settings = [f"--{name}={value}" for name, value in {**QUICK, "manifolds.normals": "sphere"}.items()]
+    assert main([*command, *settings]) == 0
+    pipeline = PointPipeline.from_pretrained(tmp_path / "run")
+    assert torch.equal(pipeline.model.scale.std[3:], torch.ones(3))
+    assert torch.equal(pipeline.model.scale.mean[3:], torch.zeros(3))
+    assert float(pipeline.model.scale.std[0]) == pytest.approx(np.sqrt((0.6**2 + 1.5 * 0.25**2) / 2), abs=0.005)
+    for steps, ode in ((1, False), (4, False), (3, True)):
+        rows = torch.cat(list(pipeline.model.draw(2000, steps, 0, ode)))
+        assert (rows[:, 3:].norm(dim=1) - 1).abs().max() < 1e-6
+    kept = pipeline.to_noise(rows[:50].numpy())
+    assert abs(np.linalg.norm(kept[:, 3:], axis=1) - 1).max() < 1e-6
+
+
+def test_parts_that_are_not_there_lie_on_no_manifold(torus, tmp_path):
+    settings = {**QUICK, "manifolds.colors": "sphere"}
+    with pytest.raises(ConfigError, match=r"manifolds\.colors: points have no colors, but points, normals"):
+        fit(torus, tmp_path / "run", attributes=["normals"], settings=settings, progress=False)
+    settings = {**QUICK, "manifolds.normals": "torus"}
+    with pytest.raises(ConfigError, match=r"unknown manifold 'torus': the manifolds are euclidean, .*sphere"):
+        fit(torus, tmp_path / "run", attributes=["normals"], settings=settings, progress=False)
 
 
 @pytest.mark.parametrize("noise", ["box", "sphere", "mesh"])

@@ -9,6 +9,7 @@ from geomflow.commands._common import say
 Shelf = Literal[
     "formulations",
     "objectives",
+    "manifolds",
     "networks",
     "encoders",
     "datasets",

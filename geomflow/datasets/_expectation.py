@@ -49,16 +49,21 @@ class NeighbourExpectation(nn.Module):
         draw: Random points of the surface (n, channels), standardised, positions first.
         neighbours: How many of them are weighed.
         seed: Seed of the pools.
+        mean: Expected data by Bayes' rule, given z, its ratio, its own point and others.
     """
 
     calls: Tensor
     remembers_batches = True
 
     def __init__(
-        self, draw: Callable[[int, np.random.Generator], Float[Tensor, "n c"]], neighbours: int, seed: int
+        self,
+        draw: Callable[[int, np.random.Generator], Float[Tensor, "n c"]],
+        neighbours: int,
+        seed: int,
+        mean: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor] | None = None,
     ) -> None:
         super().__init__()
-        self.draw, self.neighbours, self.seed = draw, neighbours, seed
+        self.draw, self.neighbours, self.seed, self.mean = draw, neighbours, seed, mean or gaussian_mean
         self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
         self._number, self._pools = -1, list[Pool]()
 
@@ -75,10 +80,10 @@ class NeighbourExpectation(nn.Module):
             mine = todo & (each * COVERED <= pool.reach)
             if mine.any():
                 near = pool.points[pool.nearest(z[mine], self.neighbours)]
-                answer[mine] = _mean(z[mine], each[mine], data[mine], near)
+                answer[mine] = self.mean(z[mine], each[mine], data[mine], near)
             todo &= ~mine
         if todo.any():
-            answer[todo] = _mean(z[todo], each[todo], data[todo], data.flatten(0, 1)[:FROM_BATCH][None])
+            answer[todo] = self.mean(z[todo], each[todo], data[todo], data.flatten(0, 1)[:FROM_BATCH][None])
         return answer
 
     def _refill(self, number: int) -> None:
@@ -94,7 +99,7 @@ class NeighbourExpectation(nn.Module):
         return Pool(points, tree, float(np.median(farthest)))
 
 
-def _mean(
+def gaussian_mean(
     z: Float[Tensor, "n c"], ratio: Float[Tensor, " n"], own: Float[Tensor, "n c"], near: Float[Tensor, "m k c"]
 ) -> Float[Tensor, "n c"]:
     """The weighted mean of each row's own point and its k others, which all rows share if m is 1."""

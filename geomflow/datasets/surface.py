@@ -8,7 +8,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from geomflow.datasets._expectation import NeighbourExpectation
+from geomflow.datasets._part_mean import PartMean
 from geomflow.errors import ConfigError
+from geomflow.flow import Formulation
+from geomflow.flow.product import Product
 from geomflow.geometry.attributes import PointSource, point_source
 from geomflow.ops import sample_farthest_points
 
@@ -60,14 +63,20 @@ class Surface:
         rows = self._spread(count, rng) if self.blue_noise else self.source.draw(count, rng)
         return {"data": torch.from_numpy(rows).view(len(indices), self.points, -1)}
 
-    def expectation(self, scale: nn.Module, seed: int = 0) -> NeighbourExpectation | None:
-        """Return an estimate of the point behind a noisy one, both standardised by a scale; None if not wanted."""
+    def expectation(
+        self, scale: nn.Module, seed: int = 0, formulation: Formulation | None = None
+    ) -> NeighbourExpectation | None:
+        """Return an estimate of the point behind a noisy one, both standardised by a scale; None if not wanted.
+
+        A formulation is asked for if parts of points lie on manifolds.
+        """
 
         def draw(count: int, rng: np.random.Generator) -> Tensor:
             rows = torch.from_numpy(self.source.draw(count, rng)).to(scale.mean.device)  # pyright: ignore
             return scale.standardize(rows).float().cpu()  # pyright: ignore
 
-        return NeighbourExpectation(draw, self.neighbours, seed) if self.neighbours else None
+        mean = PartMean(formulation) if isinstance(formulation, Product) else None
+        return NeighbourExpectation(draw, self.neighbours, seed, mean) if self.neighbours else None
 
     def _spread(self, count: int, rng: np.random.Generator) -> np.ndarray:
         """Random points thinned to those far from each other, in random order."""

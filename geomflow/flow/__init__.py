@@ -3,13 +3,15 @@
 Read in this order: ``path``, ``preconditioner``, ``formulation`` (the derivation), ``sampler``, ``flow_map``,
 ``times``, ``objective``, ``loss``; then the shelves ``geomflow.formulations`` and ``geomflow.objectives``
 (``_identities`` first), one short file each. ``derivative``, ``weight`` and ``guidance`` are what a loss may need
-besides.
+besides; ``manifold``, ``geodesic`` and ``product`` are for states on curved spaces.
 """
 
 from geomflow.flow.flow_map import FlowMap
 from geomflow.flow.formulation import Formulation
+from geomflow.flow.geodesic import Geodesic
 from geomflow.flow.guidance import Guidance, sample_extrapolated
 from geomflow.flow.loss import LossModule
+from geomflow.flow.manifold import Manifold
 from geomflow.flow.objective import FlowBatch, Objective, Regression
 from geomflow.flow.path import KarrasPath, LinearPath, Path
 from geomflow.flow.preconditioner import Identity, Karras, Preconditioner
@@ -21,12 +23,14 @@ __all__ = [
     "FlowBatch",
     "FlowMap",
     "Formulation",
+    "Geodesic",
     "Guidance",
     "Identity",
     "Karras",
     "KarrasPath",
     "LinearPath",
     "LossModule",
+    "Manifold",
     "Objective",
     "Path",
     "Preconditioner",

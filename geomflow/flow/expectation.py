@@ -19,7 +19,10 @@ from geomflow.flow.objective import FlowBatch
 
 @runtime_checkable
 class Expectation(Protocol):
-    """An estimate of the data expected behind noisy states."""
+    """An estimate of the data expected behind noisy states.
+
+    On manifolds z is the state itself, and what is expected of the data is the tangent vector to them.
+    """
 
     def __call__(
         self, z: Float[Tensor, " batch *shape"], ratio: Float[Tensor, " batch"], data: Float[Tensor, " batch *shape"], /
@@ -45,8 +48,8 @@ def expected(batch: FlowBatch, formulation: Formulation, expectation: Expectatio
     signal, sigma = formulation.path.signal(batch.t), formulation.path.sigma(batch.t)
     usable = (signal > 0) & (sigma > 0)  # at t = 0 and t = 1 of some paths there is nothing to estimate from
     ratio = torch.where(usable, sigma / signal, 1)
-    z = batch.data + per_sample(ratio, batch.data) * batch.noise
-    change = torch.where(per_sample(usable.to(z), z) > 0, expectation(z, ratio, batch.data) - batch.data, 0)
-    drawn = batch.drawn or (batch.data, batch.noise)
-    noise = batch.noise - change / per_sample(ratio, z)
-    return replace(batch, data=batch.data + change, noise=noise, drawn=drawn)
+    z = formulation.evidence(batch.data, batch.noise, ratio)
+    known = per_sample(usable.to(z), z) > 0
+    data = torch.where(known, expectation(z, ratio, batch.data), batch.data)
+    noise = torch.where(known, formulation.noise_behind(data, z, ratio), batch.noise)
+    return replace(batch, data=data, noise=noise, drawn=batch.drawn or (batch.data, batch.noise))

@@ -74,7 +74,7 @@ class FlowMap(nn.Module):
             raise TypeError(f"network must return a tensor like x, it gave a {type(output).__name__}")
         if output.shape != x.shape:
             raise ValueError(f"network must return the shape of x, {tuple(x.shape)}, it gave {tuple(output.shape)}")
-        return per_sample(scale.c_skip(t), x) * x + per_sample(scale.c_out(t), x) * output
+        return self.formulation.predicted(output, x, t)
 
     def instantaneous_field(
         self, x: Float[Tensor, " batch *shape"], t: Clock, condition: Any = None

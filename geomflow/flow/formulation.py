@@ -34,7 +34,7 @@ noise = (a m - alpha x) / (a beta - b alpha), and so every other prediction.
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, SupportsIndex
+from typing import ClassVar, Literal, SupportsIndex
 
 import torch
 from jaxtyping import Float
@@ -73,8 +73,10 @@ class Formulation:
         spacing: what the steps of ``grid`` are uniform in: the clock, or log(sigma / signal).
         jump_ratios: ratios sigma / signal, the larger first, between which the times of jumps are uniform in their
             logarithm, after a first jump from noise; None: jumps are spaced like the steps of the ODE.
+        linear: whether jumps are linear, as they are but on manifolds.
     """
 
+    linear: ClassVar[bool] = True
     path: Path
     predicts: Prediction
     preconditioner: Preconditioner = field(default_factory=Identity)
@@ -143,6 +145,13 @@ class Formulation:
         gain, kept = self.coefficients(t, r)
         return (landing - per_sample(kept, x) * x) / per_sample(gain, x)
 
+    def predicted(
+        self, output: Float[Tensor, " batch *shape"], x: Float[Tensor, " batch *shape"], t: Float[Tensor, " batch"]
+    ) -> Float[Tensor, " batch *shape"]:
+        """The cumulative field c_skip x + c_out output that a network's output stands for."""
+        scale = self.preconditioner
+        return per_sample(scale.c_skip(t), x) * x + per_sample(scale.c_out(t), x) * output
+
     def velocity(
         self, m: Float[Tensor, " batch *shape"], x: Float[Tensor, " batch *shape"], t: Float[Tensor, " batch"]
     ) -> Float[Tensor, " batch *shape"]:
@@ -171,6 +180,21 @@ class Formulation:
         """The conditional prediction whose mean given x_t is m_t: data, noise, or signal' data + sigma' noise."""
         alpha, beta = self._row(t)
         return per_sample(alpha, data) * data + per_sample(beta, data) * noise
+
+    def evidence(
+        self,
+        data: Float[Tensor, " batch *shape"],
+        noise: Float[Tensor, " batch *shape"],
+        ratio: Float[Tensor, " batch"],
+    ) -> Float[Tensor, " batch *shape"]:
+        """The state over signal, where sigma / signal is ratio."""
+        return data + per_sample(ratio, data) * noise
+
+    def noise_behind(
+        self, data: Float[Tensor, " batch *shape"], z: Float[Tensor, " batch *shape"], ratio: Float[Tensor, " batch"]
+    ) -> Float[Tensor, " batch *shape"]:
+        """The noise of ``evidence``."""
+        return (z - data) / per_sample(ratio, z)
 
     def data_and_noise(
         self, m: Float[Tensor, " batch *shape"], x: Float[Tensor, " batch *shape"], t: Float[Tensor, " batch"]
@@ -283,11 +307,14 @@ def checked_steps(steps: SupportsIndex) -> int:
     return operator.index(steps)
 
 
-def per_sample(value: Float[Tensor, " batch"], x: Float[Tensor, " batch *shape"]) -> Float[Tensor, " batch *ones"]:
-    """One number per sample, shaped and typed to multiply x.
+def per_sample(
+    value: Float[Tensor, " batch *channels"], x: Float[Tensor, " batch *shape"]
+) -> Float[Tensor, " batch *ones"]:
+    """One number per sample, or one for each channel (last axis) of it, shaped and typed to multiply x.
 
     Args:
-        value: one number per sample.
-        x: what it multiplies, or is shaped like.
+        value: the numbers.
+        x: what they multiply, or are shaped like.
     """
-    return value.to(x.dtype).reshape(-1, *[1] * (x.ndim - 1))
+    channels = value.shape[1:] or [1] * (x.ndim > 1)
+    return value.to(x.dtype).reshape(-1, *[1] * (x.ndim - 2), *channels)

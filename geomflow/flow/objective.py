@@ -13,6 +13,7 @@ from torch import Tensor
 
 from geomflow.flow.condition import rows
 from geomflow.flow.flow_map import FlowMap
+from geomflow.flow.formulation import per_sample
 from geomflow.flow.weight import pseudo_huber
 
 
@@ -67,26 +68,28 @@ class Regression:
     Attributes:
         prediction: what the network says.
         target: what it should say, without gradient.
-        weight: of each sample's squared error; None stands for the formulation's weight at the time of departure.
+        weight: of each sample's squared error, or of each channel's; None stands for the formulation's weight at the
+            time of departure.
         huber: width of the pseudo-Huber loss of every vector along the last axis (a point of a cloud), by which a few
             large errors count less; 0 is the mean squared error.
     """
 
     prediction: Float[Tensor, " batch *shape"]
     target: Float[Tensor, " batch *shape"]
-    weight: Float[Tensor, " batch"] | None = None
+    weight: Float[Tensor, " batch *channels"] | None = None
     huber: float = 0.0
 
-    def error(self, weight: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
+    def error(self, weight: Float[Tensor, " batch *channels"]) -> Float[Tensor, " batch"]:
         """Weighted error of each sample: mean squared, or robust.
 
         Args:
-            weight: weight of each sample.
+            weight: weight of each sample, or of each of its channels.
         """
+        square = (self.prediction - self.target).square()
+        square = per_sample(weight, square) * square
         if not self.huber:
-            return weight * self.squared_error()
-        square = (self.prediction - self.target).square().sum(-1).reshape(len(weight), -1)
-        return pseudo_huber(weight[:, None] * square, self.huber).mean(1)
+            return square.flatten(1).mean(1)
+        return pseudo_huber(square.sum(-1).reshape(len(weight), -1), self.huber).mean(1)
 
     def squared_error(self) -> Float[Tensor, " batch"]:
         """Mean squared error of each sample."""

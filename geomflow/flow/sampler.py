@@ -127,7 +127,12 @@ def restart(flow_map: Map, gamma: float, generator: torch.Generator | None) -> S
         flow_map: the map that steps are made from.
         gamma: share of the arrival's noise that is fresh, from 0 to 1.
         generator: source of the fresh noise; torch's own if None.
+
+    Raises:
+        ValueError: the states lie on a manifold, where no multiple of noise can be added.
     """
+    if not flow_map.formulation.linear:
+        raise ValueError(f"gamma must be 0 where states lie on a manifold, given {gamma}")
     path = flow_map.formulation.path
 
     def step(x: State, t: Clock, r: Clock, condition: Any) -> State:

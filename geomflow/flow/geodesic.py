@@ -1,0 +1,154 @@
+"""Geodesic: the formulation of flow maps whose states lie on a manifold.
+
+A path leads from noise to data along the shortest geodesic, x_t = exp_noise(kappa log_noise(data)), and a jump along
+the geodesic of its cumulative field m, a tangent vector at x (generalised flow maps, arXiv 2510.21608):
+
+    psi_{t->r}(x) = exp_x((kappa_r - kappa_t) m(x, t, r)),        m(x, t, t) = dx / d kappa.
+
+So a state never leaves the manifold, whatever the network says. In flat space this is u-prediction. kappa is the
+path's progress: signal / (signal + sigma), brought to run from 0 to 1. On the straight path it is the clock; on another
+it has the straight path's progress at the same ratio of noise to signal, so that parts of a ``Product`` keep pace.
+
+What is linear elsewhere is not here: there are no P and Q, and what asks for them is refused.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, NoReturn
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from geomflow.flow.formulation import Formulation, Prediction, per_sample
+from geomflow.flow.manifold import Manifold
+from geomflow.flow.path import LinearPath, Path
+
+LEAST_LEFT = 1e-6
+"""Least part of a geodesic that is divided by."""
+
+Field = Float[Tensor, " batch *shape"]
+Times = Float[Tensor, " batch"]
+
+
+class Curved:
+    """What formulations on manifolds do not have: coefficients of linear jumps."""
+
+    linear: ClassVar[bool] = False
+
+    def coefficients(self, t: Tensor, r: Tensor) -> NoReturn:
+        """Refuses.
+
+        Raises:
+            TypeError: always, and says what to use.
+        """
+        raise TypeError(
+            f"{type(self).__name__} has no linear jumps; on manifolds train with geodesic_semigroup, "
+            "geodesic_lagrangian, geodesic_eulerian, or semigroup with split='chain'"
+        )
+
+    def rates(self, t: Tensor) -> NoReturn:
+        """Refuses, as ``coefficients`` does."""
+        self.coefficients(t, t)
+
+    def data_and_noise(self, m: Tensor, x: Tensor, t: Tensor) -> NoReturn:
+        """Refuses, as ``coefficients`` does."""
+        self.coefficients(t, t)
+
+
+@dataclass(frozen=True)
+class Geodesic(Curved, Formulation):  # pyright: ignore[reportIncompatibleMethodOverride]
+    """Jumps along geodesics; the module docstring has the equations.
+
+    Unit Gaussian noise is taken to the manifold by its ``project``: noise stays what it is for every flow map.
+
+    Attributes:
+        manifold: where the states lie, in the coordinates of their last axis.
+    """
+
+    path: Path = field(default_factory=LinearPath)
+    predicts: Prediction = "velocity"
+    manifold: Manifold = field(kw_only=True)
+
+    def __post_init__(self) -> None:
+        """Refuses predictions that are no tangent vectors.
+
+        Raises:
+            ValueError: another prediction than the velocity.
+        """
+        super().__post_init__()
+        if self.predicts != "velocity":
+            raise ValueError(f"predicts must be 'velocity' on a manifold, given {self.predicts!r}")
+
+    def progress(self, t: Times) -> Times:
+        """Kappa: the part of the geodesic that is done at a clock time."""
+        first, last = self._share(torch.zeros_like(t)), self._share(torch.ones_like(t))
+        return (self._share(t) - first) / (last - first)
+
+    def pace(self, t: Times) -> Times:
+        """The rate of kappa by the clock."""
+        first, last = self._share(torch.zeros_like(t)), self._share(torch.ones_like(t))
+        a, b = self.path.signal(t), self.path.sigma(t)
+        return (self.path.signal_rate(t) * b - a * self.path.sigma_rate(t)) / (a + b) ** 2 / (last - first)
+
+    def predicted(self, output: Field, x: Field, t: Times) -> Field:
+        """The tangent part of a network's output."""
+        return self.manifold.tangent(x, super().predicted(output, x, t))
+
+    def jump(self, m: Field, x: Field, t: Times, r: Times) -> Field:
+        """Where the geodesic of a field m takes x from t to r."""
+        return self.manifold.exp(x, per_sample(self.progress(r) - self.progress(t), x) * self.manifold.tangent(x, m))
+
+    def field(self, landing: Field, x: Field, t: Times, r: Times) -> Field:
+        """The field whose geodesic takes x to ``landing`` by the shortest way."""
+        return self.manifold.log(x, landing) / per_sample(self.progress(r) - self.progress(t), x)
+
+    def velocity(self, m: Field, x: Field, t: Times) -> Field:
+        """The velocity dx/dt on the clock from an instantaneous field."""
+        return per_sample(self.pace(t), x) * m
+
+    def x_t(self, data: Field, noise: Field, t: Times) -> Field:
+        """The state on the geodesic from noise to data."""
+        start = self.start(noise)
+        return self.manifold.exp(start, per_sample(self.progress(t), data) * self.manifold.log(start, data))
+
+    def instantaneous_target(self, data: Field, noise: Field, t: Times) -> Field:
+        """The velocity dx / d kappa of that geodesic at x_t, from the end that is further away."""
+        x, done = self.x_t(data, noise, t), per_sample(self.progress(t), data)
+        ahead = self.manifold.log(x, data) / (1 - done).clamp(min=0.5)
+        behind = self.manifold.log(x, self.start(noise)) / done.clamp(min=0.5)
+        return torch.where(done < 0.5, ahead, -behind)
+
+    def evidence(self, data: Field, noise: Field, ratio: Times) -> Field:
+        """The state where sigma / signal has a value."""
+        return self.x_t(data, noise, self.path.time(ratio))
+
+    def noise_behind(self, data: Field, z: Field, ratio: Times) -> Field:
+        """The noise from which a geodesic leads through the state to data."""
+        done = self.progress(self.path.time(ratio))
+        behind = -done / (1 - done).clamp(min=LEAST_LEFT)
+        return self.manifold.exp(z, per_sample(behind, z) * self.manifold.log(z, data))
+
+    def log_likelihood(self, x: Field, data: Field, ratio: Times) -> Float[Tensor, " batch *points"]:
+        """Logarithm of the density at x of states made of data and uniform noise, up to a number for each ratio.
+
+        The state is at a part of the distance at which its noise is from data, and noise is as likely at a distance as
+        the manifold has room there (its ``shell``); no noise is further away than half a turn.
+        """
+        left = (1 - self.progress(self.path.time(ratio))).clamp(min=LEAST_LEFT)
+        angle = self.manifold.distance(x, data).clamp(min=LEAST_LEFT)
+        far = angle / left.reshape(-1, *[1] * (angle.ndim - 1))
+        room: Any = self.manifold
+        return torch.where(far < torch.pi, (room.shell(far) / room.shell(angle)).log(), -torch.inf)
+
+    def start(self, noise: Field) -> Field:
+        """The state at t = 0: noise, projected to the manifold."""
+        return self.manifold.project(noise)
+
+    def unstart(self, x: Field) -> Field:
+        """A state at t = 0, which is its own noise."""
+        return x
+
+    def _share(self, t: Times) -> Times:
+        """The share signal / (signal + sigma)."""
+        signal = self.path.signal(t)
+        return signal / (signal + self.path.sigma(t))
