@@ -15,7 +15,18 @@ from typing import Any
 
 from geomflow.errors import ConfigError
 
-SHELVES = ("formulations", "objectives", "networks", "encoders", "datasets", "noises", "presets", "pipelines", "views")
+SHELVES = (
+    "formulations",
+    "objectives",
+    "networks",
+    "encoders",
+    "datasets",
+    "noises",
+    "presets",
+    "pipelines",
+    "rewards",
+    "views",
+)
 
 
 def load(shelf: str, name: str, **options: Any) -> Any:

@@ -15,6 +15,7 @@ Shelf = Literal[
     "noises",
     "presets",
     "pipelines",
+    "rewards",
     "views",
     "models",
 ]

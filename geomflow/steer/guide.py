@@ -1,0 +1,54 @@
+"""Guidance by look-ahead: every jump goes on a little to where the reward of the data ahead rises."""
+
+from itertools import pairwise
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from geomflow.flow import FlowMap
+from geomflow.steer.look_ahead import END, deviation, from_state
+from geomflow.steer.reward import Reward, score, score_and_gradient
+from geomflow.steer.steered import Steered
+
+
+@torch.no_grad()
+def guide(
+    flow_map: FlowMap,
+    reward: Reward,
+    noise: Float[Tensor, " batch *shape"],
+    steps: int = 2,
+    strength: float = 1.0,
+    condition: Any = None,
+) -> Steered:
+    """Return data from noise with each jump drawn uphill; deterministic.
+
+    With the look-ahead X = psi_{t->1}, a step is
+
+        x_r = psi_{t->r}(x) + eta grad_x R(X(x)),        eta = (strength / steps) d_t d_r,
+
+    where d is the standard deviation of a state whose data have unit variance, which is what the scale of a gradient
+    by states goes with. For normal data of unit variance and a linear reward the result is, on every path and with any
+    number of steps, the exact tilted law: the mean moves by strength grad R. Elsewhere it is a heuristic, and the last
+    step leaves what the map can make by 1 / steps of the way.
+
+    Args:
+        flow_map: The map, of data of about unit spread.
+        reward: What is to be high, differentiable.
+        noise: Unit noise.
+        steps: Jumps; ``2 steps - 1`` network calls, ``steps`` of them with a gradient.
+        strength: Length of the way uphill: nats per unit of the reward.
+        condition: Passed to the network.
+
+    Raises:
+        ValueError: ``steps`` under 1.
+        RewardError: The reward is no finite number per sample, or has no gradient.
+    """
+    path, x, means = flow_map.formulation.path, flow_map.formulation.start(noise), []
+    for t, r in pairwise(flow_map.formulation.jump_grid(steps).tolist()):
+        ahead = score_and_gradient(reward, from_state(flow_map, t, condition), x)
+        landing = ahead.data if r == END else flow_map(x, t, r, condition)
+        x = landing + strength / steps * deviation(path, t) * deviation(path, r) * ahead.gradient
+        means.append(float(ahead.reward.mean()))
+    return Steered(x, score(reward, x), 2 * steps - 1, steps, {"reward": means})
