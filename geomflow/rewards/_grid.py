@@ -1,11 +1,16 @@
 """What rewards measure a shape by: soft occupancy, surface elements and values between the nodes of a grid."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
 Grid = Float[Tensor, "batch n n n"]
+Score = Float[Tensor, " batch"]
+Reward = Callable[[Tensor], Tensor]
+"""Distances at the nodes of grids to one number each."""
 
 SOFTNESS = 0.2
 """Width of the soft surface in spacings of the grid: wide enough for a gradient, narrow beside a decoder's band."""
@@ -21,7 +26,7 @@ def occupancy(sdf: Grid) -> Grid:
     return torch.sigmoid(-sdf / (SOFTNESS * spacing(sdf)))
 
 
-def integral(density: Grid) -> Float[Tensor, " batch"]:
+def integral(density: Grid) -> Score:
     """Return the integral of a density over the cube."""
     return density.sum((1, 2, 3)) * spacing(density) ** 3
 
@@ -43,7 +48,7 @@ def center_of_mass(sdf: Grid) -> Float[Tensor, "batch 3"]:
     return torch.stack([(inside * along(places, d)).sum((1, 2, 3)) / mass for d in range(3)], 1)
 
 
-def floor(sdf: Grid) -> Float[Tensor, " batch"]:
+def floor(sdf: Grid) -> Score:
     """Return the height of the lowest point: where the largest occupancy of a height first passes 1/2."""
     filled = occupancy(sdf).amax((1, 3))
     first = (filled > 0.5).float().argmax(1)

@@ -1,11 +1,10 @@
 """Overhangs, which a printer has to support: minus their area."""
 
 import math
-from collections.abc import Callable
 
 import torch
 
-from geomflow.rewards._grid import Grid, along, axis, floor, integral, spacing, surface
+from geomflow.rewards._grid import Grid, Reward, Score, along, axis, floor, integral, spacing, surface
 
 SHARP = 0.03
 """How soon a face counts as steep enough, in cosines."""
@@ -14,7 +13,7 @@ GROUND = 1.5
 """Faces lower than so many spacings above the lowest point rest on the ground."""
 
 
-def make(angle: float = 45.0) -> Callable:
+def make(angle: float = 45.0) -> Reward:
     """Return minus the area, in the unit of [-1, 1]^3, of what looks down too much to be printed without support.
 
     Printed from the floor up, +y; what rests on the floor needs no support.
@@ -23,7 +22,7 @@ def make(angle: float = 45.0) -> Callable:
         angle: A face hangs over if its normal is within so many degrees of straight down.
     """
 
-    def overhang(sdf: Grid):
+    def overhang(sdf: Grid) -> Score:
         """(batch,) areas with a minus."""
         area, normals = surface(sdf)
         hanging = torch.sigmoid((-normals[1] - math.cos(math.radians(angle))) / SHARP)

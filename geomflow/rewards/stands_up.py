@@ -1,19 +1,18 @@
 """Whether a shape stands on its own: how far inside of what it stands on its centre of mass is."""
 
 import math
-from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from geomflow.rewards._grid import Grid, along, axis, center_of_mass, floor, spacing
+from geomflow.rewards._grid import Grid, Reward, Score, along, axis, center_of_mass, floor, spacing
 
 DIRECTIONS = 64
 """Horizontal directions in which the polygon is measured."""
 
 
-def make(touch: float = 1.0) -> Callable:
+def make(touch: float = 1.0) -> Reward:
     """Return the margin by which a shape stands, in the unit of [-1, 1]^3; negative if it would fall over.
 
     It is the least distance from the centre of mass, seen from above, to the sides of the support polygon: the convex
@@ -25,7 +24,7 @@ def make(touch: float = 1.0) -> Callable:
         touch: What lies lower than so many spacings of the grid above the floor touches it.
     """
 
-    def stands_up(sdf: Grid):
+    def stands_up(sdf: Grid) -> Score:
         """(batch,) margins."""
         reach = _reach(sdf, touch)
         return (reach - center_of_mass(sdf)[:, [0, 2]] @ _directions(sdf).T).amin(1)

@@ -1,16 +1,14 @@
 """Likeness to the mirror image."""
 
-from collections.abc import Callable
-
 import torch
 
 from geomflow.errors import ConfigError
-from geomflow.rewards._grid import Grid, occupancy
+from geomflow.rewards._grid import Grid, Reward, Score, occupancy
 
 AXES = {"x": 1, "y": 2, "z": 3}
 
 
-def make(axis: str = "x") -> Callable:
+def make(axis: str = "x") -> Reward:
     """Return the intersection over union of a shape and its mirror image: 1 if it is symmetric, no unit.
 
     Args:
@@ -22,7 +20,7 @@ def make(axis: str = "x") -> Callable:
     if axis not in AXES:
         raise ConfigError(f"axis must be one of {', '.join(AXES)}, given {axis!r}")
 
-    def symmetry(sdf: Grid):
+    def symmetry(sdf: Grid) -> Score:
         """(batch,) shares in [0, 1]."""
         inside = occupancy(sdf)
         mirrored = inside.flip(AXES[axis])

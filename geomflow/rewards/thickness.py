@@ -1,11 +1,9 @@
 """Walls thick enough to be printed: the share of the surface that has enough material under it."""
 
-from collections.abc import Callable
-
 import torch
 
 from geomflow.errors import ConfigError
-from geomflow.rewards._grid import SOFTNESS, Grid, at, axis, spacing, surface
+from geomflow.rewards._grid import SOFTNESS, Grid, Reward, Score, at, axis, spacing, surface
 
 DEPTHS = (1 / 3, 2 / 3, 1.0)
 """Parts of the wanted thickness at which there must be material."""
@@ -14,7 +12,7 @@ SEEN = 0.02
 """Share of the densest surface element under which a node has no surface."""
 
 
-def make(least: float = 0.1) -> Callable:
+def make(least: float = 0.1) -> Reward:
     """Return the share of the surface, 0 to 1, with at least so much material straight under it.
 
     It is the thickness that `geomflow.geometry.wall_thickness` measures by a ray. Walls thinner than the spacing of the
@@ -29,7 +27,7 @@ def make(least: float = 0.1) -> Callable:
     if not least > 0:
         raise ConfigError(f"least must be positive, given {least}")
 
-    def thickness(sdf: Grid):
+    def thickness(sdf: Grid) -> Score:
         """(batch,) shares."""
         return torch.cat([_share(one[None], least) for one in sdf])
 

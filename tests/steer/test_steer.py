@@ -56,9 +56,7 @@ def seeded() -> torch.Generator:
 
 
 @pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize(
-    ("steps", "churn", "effective"), [(1, 1.0, 0.3), (4, 0.5, 0.4), (20, 1.0, 0.9)]
-)
+@pytest.mark.parametrize(("steps", "churn", "effective"), [(1, 1.0, 0.3), (4, 0.5, 0.4), (20, 1.0, 0.9)])
 def test_tilting_by_a_linear_reward_moves_the_mean_and_keeps_the_variance(name, steps, churn, effective):
     """To within 5 %, in any number of steps; and the more steps, the fewer particles are lost."""
     found = tilt(exact(name, unit()), first, noise(20_000, 1), steps, churn=churn, generator=seeded())
