@@ -19,8 +19,8 @@ Reward = Callable[[Tensor], Tensor]
 Look = Callable[[Tensor, slice], Tensor]
 """States of some rows, and which rows they are, to the data that they end in."""
 
-NUMBERS = 1 << 15
-"""Numbers of states that are looked ahead from at a time: 16 latents of 2,048."""
+NUMBERS = 1 << 14
+"""Numbers of states that are looked ahead from at a time: 8 latents of 2,048."""
 
 
 def name_of(reward: Any) -> str:
