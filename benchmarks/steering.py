@@ -3,15 +3,18 @@
 python -m benchmarks.steering --out docs/results
 
 Every method starts from the same noises (tilting and best of n from more of them) and steers towards a reward;
-diffusion posterior sampling (`dps`) does so with the instantaneous denoiser of the same weights. How far the result is from
-what the model makes by itself is measured by the model's own likelihood, which no method knows.
+diffusion posterior sampling (`dps`) does so with the instantaneous denoiser of the same weights. How far the result is
+from what the model makes by itself is measured by how far it is from what the same method makes of the same noise with
+no reward, and by the model's own likelihood, which no method knows.
 """
 
 import argparse
+import json
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,23 +26,63 @@ from geomflow.flow import FlowMap
 from geomflow.flow.random import generator_of, normal
 from geomflow.flow.sampler import on_clock
 from geomflow.pipelines._latents import noise_of
-from geomflow.pipelines._meshing import Meshing
 from geomflow.pipelines._shape_reward import ShapeReward
 from geomflow.pipelines.shapes import ShapePipeline
 from geomflow.steer.reward import score
 from geomflow.steer.steered import Steered
 from geomflow.viz import contact_sheet, save_png
 
-SHAPES, REFERENCE, POPULATION = 8, 32, 32
+REWARD, SHAPES, POPULATION = "stands_up", 8, 32
+DPS = ((4, (1.0,)), (8, (0.5, 1.0)), (16, (0.5, 1.0, 2.0)), (32, (0.5,)))
+"""Steps of the rival, and its strengths."""
+SHEET, SHOWN = {"stands_up": 16.0, "volume": 8.0, "keep_out": 8.0}, 6
+"""Rewards of the picture with their strengths, and shapes in a row."""
 LEVELS = torch.logspace(math.log10(20), -1, 12, dtype=torch.float64)
 """Noise-to-signal ratios at which the likelihood is measured."""
 DRAWS = 2
 RESOLUTION = 64
 
 
-@dataclass
+RIVAL = "dps"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting of one method.
+
+    Attributes:
+        method: Its name.
+        steps: Steps or rounds, in words.
+        strength: In deviations of the reward of unsteered shapes.
+        call: Runs it.
+        plain: What it makes without a reward; None where that is of other noise.
+        share: Rows of noise for each shape.
+    """
+
+    method: str
+    steps: str
+    strength: float
+    call: Callable[[], Steered]
+    plain: Tensor | None
+    share: float = 1
+
+
+@dataclass(frozen=True)
 class Row:
-    """One setting of one method."""
+    """What came of a setting, means over the shapes.
+
+    Attributes:
+        method: Name of the method.
+        steps: Steps or rounds.
+        strength: In deviations.
+        calls: Network calls per shape.
+        gradients: How many of them were differentiated.
+        reward: The reward.
+        moved: Root-mean-square distance of latents from those of the same noise unsteered, in their deviations.
+        nats: How much less likely they are than unsteered ones, in nats per number.
+        solid: Share that is one watertight solid.
+        seconds: CPU time per shape.
+    """
 
     method: str
     steps: str
@@ -47,8 +90,8 @@ class Row:
     calls: float
     gradients: float
     reward: float
-    nats: float
     moved: float
+    nats: float
     solid: float
     seconds: float
 
@@ -72,97 +115,146 @@ def likelihood(flow_map: FlowMap, data: Tensor) -> Tensor:
     return total
 
 
-def settings(flow_map: FlowMap, reward: ShapeReward, noise: Tensor, more: Tensor, spread: float) -> Iterator[tuple]:
-    """Method, number of steps, strength in spreads, share of noises per shape, and the call."""
-
-    def row(method: Callable[..., Steered], steps: int, strength: float, **options) -> tuple:
-        return (
-            method.__name__,
-            str(steps),
-            strength,
-            1,
-            lambda: method(flow_map, reward, noise, steps, strength / spread, **options),
-        )
-
-    numbers = noise[0].numel()
-    yield from (row(steer.dps, steps, s) for steps in (8, 16) for s in (1.0, 2.0, 4.0))
-    yield from (row(steer.dps, 32, s) for s in (2.0, 4.0))
-    yield from (row(steer.guide, steps, s) for steps in (1, 2, 3) for s in (1.0, 2.0, 4.0))
-    for rounds in (1, 3):
-        for s in (2.0, 4.0):
-            angle = s / math.sqrt(numbers) / rounds
-            yield "ascend", str(rounds), s, 1, lambda r=rounds, a=angle: steer.ascend(flow_map, reward, noise, r, a)
-    yield row(steer.langevin, 8, 4.0, generator=generator_of(0, 3))
-    for s in (1.0, 2.0):
-        chance = generator_of(0, 4)
-        yield (
-            "tilt",
-            f"4, {POPULATION} particles",
-            s,
-            POPULATION / SHAPES,
-            lambda s=s, g=chance: steer.tilt(flow_map, reward, more, 4, s / spread, generator=g),
-        )
-    yield "best_of_n", "2, n = 4", 0.0, 4, lambda: steer.best_of_n(flow_map, reward, more, POPULATION // SHAPES, 2)
-
-
-@torch.no_grad()
-def measure(pipe: ShapePipeline, name: str) -> tuple[list[Row], dict[str, Tensor], float]:
-    """A row per setting, the latents of each, and the spread of the reward."""
-    flow_map, reward = pipe.model.flow_map, ShapeReward(pipe.model, shelves.load("rewards", name), name)
-    reference = noise_of(pipe.model, REFERENCE, 0)
-    plain = flow_map.sample(reference, 2)
-    values, noise = score(reward, plain), reference[:SHAPES]
-    spread, base = float(values.std()), likelihood(flow_map, plain[:SHAPES])
-    rows = [_row(pipe, "none", "2", 0.0, Steered(plain[:SHAPES], values[:SHAPES], 2), 1, plain, base, 0.0)]
-    latents = {"none": plain[:SHAPES]}
-    for method, steps, strength, share, call in settings(flow_map, reward, noise, reference[:POPULATION], spread):
-        begin = time.perf_counter()
-        found = call()
-        seconds = time.perf_counter() - begin
-        rows.append(_row(pipe, method, steps, strength, found, share, plain, base, seconds))
-        latents.setdefault(f"{method} {steps} {strength:g}", found.data)
-        print(rows[-1], flush=True)
-    return rows, latents, spread
-
-
-def _row(
-    pipe: ShapePipeline,
-    method: str,
-    steps: str,
-    strength: float,
-    found: Steered,
-    share: float,
-    plain: Tensor,
-    base: Tensor,
-    seconds: float,
-) -> Row:
-    """A result as a row; of a population, as many as shapes are shown."""
-    data = found.data[:: len(found.data) // SHAPES]
-    moved = float((data - plain[:SHAPES]).square().mean().sqrt())
-    paired = method not in ("tilt", "best_of_n")
-    return Row(
-        method,
-        steps,
-        strength,
-        share * found.calls,
-        share * found.gradients,
-        float(found.reward.mean()),
-        float((likelihood(pipe.model.flow_map, data) - base).mean()),
-        moved if paired else math.nan,
-        float(np.mean([not pipe.shape(z, RESOLUTION).reasons for z in pipe.model.scale.restore(data)])),
-        seconds,
+def settings(flow_map: FlowMap, reward: ShapeReward, noise: Tensor, more: Tensor, spread: float) -> Iterator[Setting]:
+    """All that is measured."""
+    for steps, strengths in DPS:
+        plain = flow_map.sample_ode(noise, steps, "euler")
+        for s in strengths:
+            call = partial(steer.dps, flow_map, reward, noise, steps, s / spread)
+            yield Setting(RIVAL, str(steps), s, call, plain)
+    for steps in (2, 3):
+        plain = flow_map.sample(noise, steps)
+        for s in (4.0, 8.0, 16.0):
+            call = partial(steer.guide, flow_map, reward, noise, steps, s / spread)
+            yield Setting("guide", str(steps), s, call, plain)
+    plain = flow_map.sample(noise, 1)
+    for rounds, s in ((1, 2.0), (3, 1.0), (3, 2.0), (3, 4.0)):
+        angle = s / math.sqrt(noise[0].numel()) / rounds
+        yield Setting("ascend", str(rounds), s, partial(steer.ascend, flow_map, reward, noise, rounds, angle), plain)
+    call = partial(steer.langevin, flow_map, reward, noise, 8, 4 / spread, generator=generator_of(0, 3))
+    yield Setting("langevin", "8", 4.0, call, plain)
+    call = partial(steer.tilt, flow_map, reward, more, 4, 2 / spread, generator=generator_of(0, 4))
+    yield Setting("tilt", f"4, {len(more)} particles", 2.0, call, None, len(more) / len(noise))
+    each = len(more) // len(noise)
+    yield Setting(
+        "best_of_n", f"2, n = {each}", 0.0, partial(steer.best_of_n, flow_map, reward, more, each, 2), None, each
     )
 
 
+@torch.no_grad()
+def measure(pipe: ShapePipeline) -> tuple[list[Row], float]:
+    """A row per setting, the first without steering, and the spread of the reward."""
+    flow_map, reward = pipe.model.flow_map, ShapeReward(pipe.model, shelves.load("rewards", REWARD), REWARD)
+    more = noise_of(pipe.model, POPULATION, 0)
+    every, noise = flow_map.sample(more, 2), more[:SHAPES]
+    values = score(reward, every)
+    spread = float(values.std())
+    nothing = Steered(every[:SHAPES], values[:SHAPES], 2)
+    rows = [_row(pipe, Setting("unsteered", "2", 0.0, lambda: nothing, every[:SHAPES]), every)]
+    for setting in settings(flow_map, reward, noise, more, spread):
+        rows.append(_row(pipe, setting, every))
+        print(rows[-1], flush=True)
+    return rows, spread
+
+
+def _row(pipe: ShapePipeline, setting: Setting, every: Tensor) -> Row:
+    """A setting, run and measured; of a population, as many as there are shapes."""
+    begin = time.process_time()
+    found = setting.call()
+    seconds = time.process_time() - begin
+    chosen = slice(None, None, len(found.data) // SHAPES)
+    data, flow_map = found.data[chosen], pipe.model.flow_map
+    plain = every if setting.plain is None else setting.plain
+    solid = [not pipe.shape(z, RESOLUTION).reasons for z in pipe.model.scale.restore(data)]
+    return Row(
+        setting.method,
+        setting.steps,
+        setting.strength,
+        setting.share * found.calls,
+        setting.share * found.gradients,
+        float(found.reward[chosen].mean()),
+        math.nan if setting.plain is None else float((data - plain).square().mean().sqrt()),
+        float(likelihood(flow_map, data).mean() - likelihood(flow_map, plain).mean()),
+        float(np.mean(solid)),
+        seconds / SHAPES,
+    )
+
+
+def rivals(rows: list[Row]) -> Iterator[tuple[Row, Row | None]]:
+    """For every row of the rival the cheapest of ours with at least its reward, nearer to unsteered shapes."""
+    for rival in (row for row in rows if row.method == RIVAL):
+        ours = [row for row in rows if row.method != RIVAL and row.reward >= rival.reward and row.moved <= rival.moved]
+        yield rival, min(ours, key=lambda row: row.calls, default=None)
+
+
+def table(rows: list[Row]) -> str:
+    """All rows."""
+    head = ["method", "steps", "strength", "calls", "with gradient", "reward", "moved", "nats", "solid", "CPU s"]
+    lines = [
+        [
+            f"`{row.method}`" if row.method != "unsteered" else row.method,
+            row.steps,
+            f"{row.strength:g}" if row.strength else "",
+            f"{row.calls:g}",
+            f"{row.gradients:g}",
+            f"{row.reward:.3f}",
+            "" if math.isnan(row.moved) else f"{row.moved:.3f}",
+            f"{row.nats:+.3f}",
+            f"{row.solid:.0%}",
+            f"{row.seconds:.1f}",
+        ]
+        for row in rows
+    ]
+    return "\n".join("| " + " | ".join(line) + " |" for line in [head, ["---"] * len(head), *lines])
+
+
+def against(rows: list[Row]) -> str:
+    """Who does with fewer calls what the rival does."""
+    lines = [
+        "| `dps` | reward | moved | cheapest of ours as good and as near | fewer calls |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for rival, ours in rivals(rows):
+        found = (
+            f"`{ours.method}`, {ours.steps} steps, strength {ours.strength:g}: {ours.reward:.3f}, {ours.moved:.3f}"
+            if ours
+            else "none"
+        )
+        less = f"{rival.calls / ours.calls:.1f} times" if ours else ""
+        lines.append(
+            f"| {rival.steps} steps, {rival.strength:g} | {rival.reward:.3f} | {rival.moved:.3f} | {found} | {less} |"
+        )
+    return "\n".join(lines)
+
+
+def picture(pipe: ShapePipeline, out: Path) -> None:
+    """The same noises, unsteered and guided towards four rewards."""
+    top = shelves.load("rewards", "keep_out", low=(-1.0, 0.15, -1.0), high=(1.0, 1.0, 1.0))
+    sheet = list(pipe(SHOWN, 3, resolution=96).meshes)
+    for reward, strength in SHEET.items():
+        made = top if reward == "keep_out" else reward
+        result = pipe(SHOWN, 3, resolution=96, reward=made, method="guide", strength=strength)
+        told = result.settings["steering"]
+        print(reward, np.mean(told["before"]), "->", np.mean(told["after"]), flush=True)
+        sheet += result.meshes
+    save_png(contact_sheet(sheet, columns=SHOWN, size=200), out / "steering.png")
+
+
 def main() -> None:
-    """Measure and write steering.md and steering.png."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--reward", default="stands_up")
+    """Measure and write steering.json and steering.png; print the tables of steering.md."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("build/steering"))
+    parser.add_argument("--picture", action="store_true", help="the picture alone")
     args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     pipe = ShapePipeline.from_pretrained("chairs")
-    rows, _, spread = measure(pipe, args.reward)
-    print(spread)
+    if not args.picture:
+        rows, spread = measure(pipe)
+        content = {"reward": REWARD, "spread": spread, "rows": [asdict(row) for row in rows]}
+        (args.out / "steering.json").write_text(json.dumps(content, indent=1) + "\n")
+        print(f"spread {spread:.4f}\n\n{table(rows)}\n\n{against(rows)}")
+    picture(pipe, args.out)
 
 
 if __name__ == "__main__":

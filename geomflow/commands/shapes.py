@@ -51,8 +51,8 @@ def generate(
         repair: What may be done to a mesh that is no solid: nothing, filling holes, or remeshing its signed distance.
         up: Axis that points up in the files; the front is +z, or -y where z is up.
         size: Longest edge of every shape in the files, in the unit they are to have; by default about 1.9.
-        reward: What shapes are steered towards (see `geomflow list rewards`, or a dotted module path); its options are
-            given as --reward.NAME VALUE.
+        reward: What shapes are steered towards (see `geomflow list rewards`, or a dotted module path); its options
+            are given as --reward.NAME VALUE.
         method: How: best_of_n, guide, tilt, langevin, ascend, plug_and_play or dps.
         particles: How many shapes are looked at: candidates for each (best_of_n), population (tilt), moves (langevin).
         strength: How far to steer, in standard deviations of the reward of unsteered shapes.
@@ -85,7 +85,9 @@ def _generate_shapes(
     say(f"{count} shapes in {result.steps} steps, {sum(result.seconds.values()):.1f} s; {solid} pass the solid report")
     if steering := result.settings.get("steering"):
         before, after = (sum(steering[name]) / count for name in ("before", "after"))
-        say(f"{steering['reward']} {before:.4g} -> {after:.4g} by {steering['method']}, {result.nfe} network calls each")
+        say(
+            f"{steering['reward']} {before:.4g} -> {after:.4g} by {steering['method']}, {result.nfe} network calls each"
+        )
     say(f"wrote {out}/0000.{asked['format']} ..., {out}/generation.json, {out}/preview.png")
 
 
