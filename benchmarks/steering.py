@@ -35,9 +35,9 @@ from geomflow.viz import contact_sheet, save_png
 REWARD, SHAPES, POPULATION = "stands_up", 8, 32
 DPS = ((4, (1.0,)), (8, (0.5, 1.0)), (16, (0.5, 1.0, 2.0)), (32, (0.5,)))
 """Steps of the rival, and its strengths."""
-GUIDE = ((2, (8.0, 16.0)), (3, (4.0, 8.0, 16.0)), (4, (8.0, 16.0)))
+GUIDE = ((2, (8.0, 16.0)), (3, (4.0, 8.0, 12.0, 16.0, 24.0)))
 """Steps of guidance, and its strengths."""
-SHEET, SHOWN = {"stands_up": 16.0, "volume": 8.0, "keep_out": 8.0}, 6
+SHEET, SHOWN = {"stands_up": 16.0, "volume": 16.0, "keep_out": 16.0}, 6
 """Rewards of the picture with their strengths, and shapes in a row."""
 LEVELS = torch.logspace(math.log10(20), -1, 12, dtype=torch.float64)
 """Noise-to-signal ratios at which the likelihood is measured."""

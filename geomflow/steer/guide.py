@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from geomflow.flow import FlowMap
-from geomflow.steer.look_ahead import END, deviation, from_state
+from geomflow.flow import FlowMap, Path
+from geomflow.steer.look_ahead import END, deviation, from_state, levels
 from geomflow.steer.reward import Reward, score, score_and_gradient
 from geomflow.steer.steered import Steered
 
@@ -26,12 +26,12 @@ def guide(
 
     With the look-ahead X = psi_{t->1}, a step is
 
-        x_r = psi_{t->r}(x) + eta grad_x R(X(x)),        eta = (strength / steps) d_t d_r,
+        x_r = psi_{t->r}(x) + eta grad_x R(X(x)),        eta = strength (s_t - s_r) d_t d_r,
 
     where d is the standard deviation of a state whose data have unit variance, which is what the scale of a gradient
-    by states goes with. For normal data of unit variance and a linear reward the result is, on every path and with any
-    number of steps, the exact tilted law: the mean moves by strength grad R. Elsewhere it is a heuristic, and the last
-    step leaves what the map can make by 1 / steps of the way.
+    by states goes with, and s = sigma / d falls from 1 to 0: the share of the way that the exact guided ODE goes while
+    the noise falls as far. For normal data of unit variance and a linear reward the result is, on every path and with
+    any number of steps, the exact tilted law: the mean moves by strength grad R. Elsewhere it is a heuristic.
 
     Args:
         flow_map: The map, of data of about unit spread.
@@ -49,6 +49,12 @@ def guide(
     for t, r in pairwise(flow_map.formulation.jump_grid(steps).tolist()):
         ahead = score_and_gradient(reward, from_state(flow_map, t, condition), x)
         landing = ahead.data if r == END else flow_map(x, t, r, condition)
-        x = landing + strength / steps * deviation(path, t) * deviation(path, r) * ahead.gradient
+        way = _noise_share(path, t) - _noise_share(path, r)
+        x = landing + strength * way * deviation(path, t) * deviation(path, r) * ahead.gradient
         means.append(float(ahead.reward.mean()))
     return Steered(x, score(reward, x), 2 * steps - 1, steps, {"reward": means})
+
+
+def _noise_share(path: Path, time: float) -> float:
+    """The noise's share of a state's deviation, 0 at the end."""
+    return 0.0 if time == END else levels(path, time)[1] / deviation(path, time)

@@ -112,7 +112,7 @@ def test_guidance_is_the_exact_shift_for_normal_data_and_a_linear_reward(name, s
     flow_map, start = exact(name, unit()), noise(50, 1)
     plain = flow_map.sample(start, steps)
     found = guide(flow_map, lambda data: 2 * data[:, 0], start, steps, strength=0.7)
-    torch.testing.assert_close(found.data, plain + 1.4, atol=1e-4, rtol=0)
+    torch.testing.assert_close(found.data, plain + 1.4, atol=3e-4, rtol=0)  # EDM begins at all but a 1e-4th of noise
     assert (found.calls, found.gradients) == (2 * steps - 1, steps)
 
 
