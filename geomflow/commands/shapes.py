@@ -98,7 +98,7 @@ def _reward(name: str | None, settings: dict[str, str]) -> Any:
 
     for key in settings:
         if not key.startswith("reward.") or name is None:
-            raise ConfigError(f"--{key}: no such setting; with --reward its options are given as --reward.NAME VALUE")
+            raise ConfigError(f"unknown option --{key}; options of a --reward are given as --reward.NAME VALUE")
     if name is None:
         return None
     options = {key.removeprefix("reward."): value_of(text) for key, text in settings.items()}

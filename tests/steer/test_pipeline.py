@@ -118,12 +118,14 @@ def test_the_command_line_steers_and_writes_what_it_did(folder, tmp_path, capsys
             "unknown method 'pray': the methods are best_of_n, tilt, langevin",
         ),
         (["--reward", "volume", "--reward.goal", "1"], "reward 'volume' has no option 'goal': its options are target"),
-        (["--reward.target", "1"], "--reward.target: no such setting"),
+        (["--reward.target", "1"], "unknown option --reward.target; options of a --reward"),
         (["--method", "tilt"], "method, particles and strength want a reward"),
         (["--reward", "volume", "--method", "tilt", "--particles", "1"], "particles must be at least 2 for 2 shapes"),
     ]:
         assert main([*common, *wrong]) == 2
         assert message in capsys.readouterr().err
+    assert main(["generate", "fashion", "--out", out, "--reward", "volume"]) == 2
+    assert "--reward is for models of shapes, and fashion makes images" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
