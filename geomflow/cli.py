@@ -47,7 +47,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "doctor": doctor,
 }
 
-CONFIGURABLE = ("train", "fit")
+CONFIGURABLE = ("train", "fit", "generate")
 """Verbs that take `--section.key value`."""
 
 SETTINGS = (

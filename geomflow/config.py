@@ -213,9 +213,9 @@ def override(config: RunConfig, changes: Mapping[str, str]) -> RunConfig:
         if section not in tables or (key and not isinstance(tables[section], dict)):
             raise ConfigError(f"--{dotted}: no such setting; sections are {', '.join(tables)}")
         if key:
-            tables[section] = {**tables[section], key: _value(text)}
+            tables[section] = {**tables[section], key: value_of(text)}
         else:
-            tables[section] = {"name": text} if section in _ITEMS else _value(text)
+            tables[section] = {"name": text} if section in _ITEMS else value_of(text)
     return from_dict(tables)
 
 
@@ -282,8 +282,8 @@ def _check_keys(where: str, table: Mapping[str, Any], wanted: type) -> None:
         raise ConfigError(f"{where} has no setting {unknown[0]!r}; it has {', '.join(known)}")
 
 
-def _value(text: str) -> Any:
-    """A command-line value read as TOML, or as the bare word it is."""
+def value_of(text: str) -> Any:
+    """Return a command-line value read as TOML, or as the bare word it is."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:

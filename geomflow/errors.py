@@ -91,3 +91,7 @@ class LibraryMissing(GeomflowError, ImportError):
 
 class DiskFull(GeomflowError):
     """What is to be written is larger than the free space; nothing was computed yet."""
+
+
+class RewardError(GeomflowError, ValueError):
+    """A reward returned no finite number for each sample, or has no gradient where one is needed."""

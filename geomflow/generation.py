@@ -117,7 +117,7 @@ class Generation:
         resolution: Samples per axis of the extraction.
         seconds: Wall time of each stage: `network`; `decode`, which is all calls of the decoder; `extraction`, which is
             the rest of the way to meshes; `report`, with dropping and repair; for steps="auto", `choice of steps`;
-            of several candidates, `choice of candidates`.
+            of several candidates, `choice of candidates`; with a reward `steering` in place of `network`.
         latents: What the decoder was given (count, *latent shape).
         settings: What else decides the meshes: the condition by name, and how fields became meshes.
     """

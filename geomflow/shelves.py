@@ -16,8 +16,17 @@ from typing import Any
 from geomflow.errors import ConfigError
 
 SHELVES = (
-    *("formulations", "objectives", "manifolds", "networks", "encoders"),
-    *("datasets", "noises", "presets", "pipelines", "views"),
+    "formulations",
+    "objectives",
+    "manifolds",
+    "networks",
+    "encoders",
+    "datasets",
+    "noises",
+    "presets",
+    "pipelines",
+    "rewards",
+    "views",
 )
 
 

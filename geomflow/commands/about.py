@@ -16,6 +16,7 @@ Shelf = Literal[
     "noises",
     "presets",
     "pipelines",
+    "rewards",
     "views",
     "models",
 ]

@@ -28,7 +28,12 @@ def generate(
     repair: Literal["none", "fill", "remesh"] = "none",
     up: Literal["y", "z"] = "y",
     size: float | None = None,
+    reward: str | None = None,
+    method: str | None = None,
+    particles: int | None = None,
+    strength: float | None = None,
     device: Device = "cpu",
+    settings: Annotated[dict[str, str] | None, tyro.conf.Suppress] = None,
 ) -> None:
     """Generate shapes, or images, from an embedded model or a checkpoint folder.
 
@@ -46,14 +51,22 @@ def generate(
         repair: What may be done to a mesh that is no solid: nothing, filling holes, or remeshing its signed distance.
         up: Axis that points up in the files; the front is +z, or -y where z is up.
         size: Longest edge of every shape in the files, in the unit they are to have; by default about 1.9.
+        reward: What shapes are steered towards (see `geomflow list rewards`, or a dotted module path); its options
+            are given as --reward.NAME VALUE.
+        method: How: best_of_n, guide, tilt, langevin, ascend, plug_and_play or dps.
+        particles: How many shapes are looked at: candidates for each (best_of_n), population (tilt), moves (langevin).
+        strength: How far to steer, in standard deviations of the reward of unsteered shapes.
         device: Where to compute.
+        settings: What was given as --reward.NAME VALUE.
     """
     from geomflow.generation import check_placing
     from geomflow.pipeline import Pipeline
 
     check_placing(up, size)
+    made = _reward(reward, settings or {})
     asked = {"format": format, "resolution": resolution, "refine": refine}
     asked |= {"floaters": floaters, "repair": repair, "up": up, "size": size}
+    asked |= {"reward": made, "method": method, "particles": particles, "strength": strength}
     pipeline = Pipeline.from_pretrained(model, device)
     _GENERATORS.get(pipeline.model.makes, _refuse_model)(pipeline, model, count, steps, seed, out, class_name, asked)
 
@@ -63,14 +76,33 @@ def _generate_shapes(
 ) -> None:
     from geomflow.generation import save_generation
 
-    options = {name: asked[name] for name in ("resolution", "refine", "floaters", "repair")}
+    options = {name: value for name, value in asked.items() if name not in ("format", "up", "size")}
     result = pipeline(count, steps, seed, progress=True, condition=condition, **options)
     save_generation(result, out, asked["format"], model, asked["up"], asked["size"])
     if not any(len(mesh.faces) for mesh in result.meshes):
         raise EmptySurface(f"no shape has a surface; the reasons are in {out}/generation.json")
     solid = sum(not shape.reasons for shape in result.shapes)
     say(f"{count} shapes in {result.steps} steps, {sum(result.seconds.values()):.1f} s; {solid} pass the solid report")
+    if steering := result.settings.get("steering"):
+        before, after = (sum(steering[name]) / count for name in ("before", "after"))
+        say(
+            f"{steering['reward']} {before:.4g} -> {after:.4g} by {steering['method']}, {result.nfe} network calls each"
+        )
     say(f"wrote {out}/0000.{asked['format']} ..., {out}/generation.json, {out}/preview.png")
+
+
+def _reward(name: str | None, settings: dict[str, str]) -> Any:
+    """The reward of a name, with the options that were given as --reward.NAME VALUE."""
+    from geomflow import shelves
+    from geomflow.config import value_of
+
+    for key in settings:
+        if not key.startswith("reward.") or name is None:
+            raise ConfigError(f"unknown option --{key}; options of a --reward are given as --reward.NAME VALUE")
+    if name is None:
+        return None
+    options = {key.removeprefix("reward."): value_of(text) for key, text in settings.items()}
+    return shelves.load("rewards", name, **options)
 
 
 def _generate_images(

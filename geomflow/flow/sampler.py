@@ -133,17 +133,23 @@ def restart(flow_map: Map, gamma: float, generator: torch.Generator | None) -> S
     """
     if not flow_map.formulation.linear:
         raise ValueError(f"gamma must be 0 where states lie on a manifold, given {gamma}")
-    path = flow_map.formulation.path
 
     def step(x: State, t: Clock, r: Clock, condition: Any) -> State:
-        arrival = on_clock(r, x, "r")
-        beyond = path.time((1 - gamma**2) ** 0.5 * path.sigma(arrival) / path.signal(arrival)).maximum(arrival)
-        shrink = path.signal(arrival) / path.signal(beyond)
-        fresh = (path.sigma(arrival) ** 2 - (shrink * path.sigma(beyond)) ** 2).clamp(min=0).sqrt()
-        noise = normal(x.shape, generator, x.dtype, x.device)
-        return per_sample(shrink, x) * flow_map(x, t, beyond, condition) + per_sample(fresh, x) * noise
+        mean, fresh = before_noise(flow_map, x, t, r, gamma, condition)
+        return mean + per_sample(fresh, x) * normal(x.shape, generator, x.dtype, x.device)
 
     return step
+
+
+def before_noise(
+    flow_map: Map, x: State, t: Clock, r: Clock, gamma: float, condition: Any = None
+) -> tuple[State, Float[Tensor, " batch"]]:
+    """Where a restart is before its noise, (a_r / a_r') psi, and the standard deviation of that noise."""
+    path, arrival = flow_map.formulation.path, on_clock(r, x, "r")
+    beyond = path.time((1 - gamma**2) ** 0.5 * path.sigma(arrival) / path.signal(arrival)).maximum(arrival)
+    shrink = path.signal(arrival) / path.signal(beyond)
+    fresh = (path.sigma(arrival) ** 2 - (shrink * path.sigma(beyond)) ** 2).clamp(min=0).sqrt()
+    return per_sample(shrink, x) * flow_map(x, t, beyond, condition), fresh
 
 
 def on_clock(time: Clock, x: State, name: str) -> Float[Tensor, " batch"]:

@@ -53,12 +53,12 @@ def draw(
         raise ValueError(f"count and steps must be whole numbers of at least 1, given {count!r} and {steps!r}")
     flow_map, device = flow_map_of(model), model.scale.mean.device
     sample = flow_map.sample_ode if ode else flow_map.sample
-    noise, asked = noise_of(model, count, seed), _encoded(flow_map, asked, device)
+    noise, asked = noise_of(model, count, seed), encoded(flow_map, asked, device)
     parts = [sample(part, steps=steps, condition=asked.rows(len(part), device)) for part in noise.split(NETWORK_BATCH)]
     return model.scale.restore(torch.cat(parts))
 
 
-def _encoded(flow_map: FlowMap, asked: Told, device: torch.device) -> Told:
+def encoded(flow_map: FlowMap, asked: Told, device: torch.device) -> Told:
     """The condition as the network knows it once it has read it, if it can read it apart (see `interfaces.Network`)."""
     encode = getattr(flow_map.network, "encode_condition", None)
     return replace(asked, row=encode(asked.rows(1, device))) if encode and asked.row else asked
@@ -98,7 +98,7 @@ def enough_steps(model: LatentModel, tolerance: float, seed: int, asked: Told, c
         CheckpointError: The model has no flow map.
     """
     noise, flow_map = noise_of(model, count, seed), flow_map_of(model)
-    asked = _encoded(flow_map, asked, noise.device)
+    asked = encoded(flow_map, asked, noise.device)
     return flow_map.enough_steps(noise, tolerance, condition=asked.rows(count, noise.device))
 
 

@@ -1,7 +1,9 @@
 """Pipeline of whole shapes: noise, a few jumps of the flow map, decoder, surface extraction."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -11,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
+from geomflow import checkpoint, shelves
 from geomflow.checkpoint import Checkpoint
 from geomflow.generation import Generation, Shape
 from geomflow.geometry.distance import SignedDistanceField
@@ -24,6 +27,8 @@ from geomflow.pipeline import Clock, Pipeline
 from geomflow.pipelines._condition import Condition, Told, told
 from geomflow.pipelines._latents import AUTO_COUNT, chosen_steps, draw, enough_steps
 from geomflow.pipelines._meshing import Floaters, Meshing
+from geomflow.pipelines._steering import steered, steering_of, tuned
+from geomflow.steer.reward import Reward, name_of
 
 
 class ShapePipeline(Pipeline):
@@ -45,6 +50,10 @@ class ShapePipeline(Pipeline):
         floaters: Floaters = "specks",
         repair: Rung = "none",
         candidates: int = 1,
+        reward: str | Reward | None = None,
+        method: str | None = None,
+        particles: int | None = None,
+        strength: float | None = None,
     ) -> Generation:
         """Generate shapes.
 
@@ -64,19 +73,33 @@ class ShapePipeline(Pipeline):
             repair: Last rung of `geomflow.geometry.repair` that may be tried on a mesh that is no solid.
             candidates: Latents made for every shape, of which the one is taken whose surface is nearest to the
                 condition points; latent j of shape i then has the seed `seed + candidates * i + j`.
+            reward: What the shapes are steered towards: the name of one on the shelf `rewards`, or any callable from
+                distances at the nodes of grids over [-1, 1]^3 (batch, n, n, n) to (batch,).
+            method: How: best_of_n (the default), guide, tilt, langevin, ascend, plug_and_play, or dps, which is slow.
+            particles: How many shapes are looked at: candidates for each (`best_of_n`), the population that all are
+                drawn from (`tilt`), moves of each (`langevin`, `ascend`).
+            strength: How far to steer, in standard deviations of the reward of unsteered shapes; 2 if None.
 
         Raises:
             ValueError: `count` or `steps` under 1, an unknown policy, rung or class, points that are no surface's,
                 several candidates without points, or a condition that the model does not know; the message says what
                 it knows.
             CheckpointError: The model has no flow map.
+            ConfigError: An unknown reward or method, or settings of one without a reward.
+            RewardError: The reward is no finite number per shape, or has no gradient and the method wants one.
         """
         meshing, asked = Meshing(resolution, refine, floaters, repair), told(condition, self.saved.config)
         _check_candidates(candidates, asked)
-        clock = Clock()
+        how = steering_of(reward, method, particles, strength, count)
+        clock, report = Clock(), {}
         steps = chosen_steps(self.model, steps, tolerance, seed, asked, clock)
-        with clock.stage("network"):
-            latents = draw(self.model, count * candidates, steps, seed, asked)
+        if how:
+            with clock.stage("steering"):
+                latents, done = steered(self.model, count, steps, seed, asked, how)
+            nfe, report = done.calls, {"steering": done.as_dict(how)}
+        else:
+            with clock.stage("network"):
+                latents, nfe = draw(self.model, count * candidates, steps, seed, asked), steps * candidates
         if candidates > 1:
             with clock.stage("choice of candidates"):
                 latents = self._fittest(latents, candidates, asked)
@@ -85,8 +108,8 @@ class ShapePipeline(Pipeline):
             shape = meshing.shape(partial(self.field, latents[i]), seed + i, clock)
             shapes.append(shape.moved(asked.frame) if asked.frame else shape)
         settings = {"condition": asked.name, "refine": refine, "floaters": floaters, "repair": repair}
-        settings |= {"candidates": candidates} if candidates > 1 else {}
-        return Generation(shapes, steps, steps * candidates, resolution, clock.seconds, latents.cpu(), settings)
+        settings |= ({"candidates": candidates} if candidates > 1 else {}) | report
+        return Generation(shapes, steps, nfe, resolution, clock.seconds, latents.cpu(), settings)
 
     def sample_latents(
         self,
@@ -133,6 +156,43 @@ class ShapePipeline(Pipeline):
             CheckpointError: The model has no flow map.
         """
         return enough_steps(self.model, tolerance, seed, told(condition, self.saved.config), count)
+
+    def fine_tune(
+        self,
+        reward: str | Reward,
+        out: str | Path,
+        steps: int = 100,
+        seed: int = 0,
+        condition: Condition = None,
+        batch: int = 8,
+        **options: Any,
+    ) -> "ShapePipeline":
+        """Fine-tune the flow map on a reward, write the model to a checkpoint folder, and return its pipeline.
+
+        Rewards are measured in standard deviations of those of unsteered shapes, latents in theirs. The state of an
+        interrupted run is kept in the folder, for `resume=True` to go on from.
+
+        Args:
+            reward: As in `__call__`; it needs a gradient.
+            out: Checkpoint folder.
+            steps: Updates in all.
+            seed: Of the noise.
+            condition: What the shapes are to be, as in `__call__`.
+            batch: Shapes of an update.
+            **options: `jumps`, `beta`, `learning_rate`, `resume`, `progress`, see `geomflow.steer.fine_tune`.
+
+        Raises:
+            CheckpointError: The model has no flow map, or see `geomflow.steer.fine_tune`.
+            ConfigError: An unknown reward.
+            RewardError: The reward is no finite number per shape, or has no gradient.
+        """
+        made = shelves.load("rewards", reward) if isinstance(reward, str) else reward
+        asked = told(condition, self.saved.config)
+        flow_map = tuned(self.model, made, out, seed, asked, batch, steps=steps, **options).flow_map
+        changed = {f"flow_map.{name}": weight for name, weight in flow_map.state_dict().items()}
+        facts = {**self.saved.facts, "fine_tuned": {"reward": name_of(made), "steps": steps}}
+        checkpoint.save(out, replace(self.saved, facts=facts, weights={**self.saved.weights, **changed}))
+        return ShapePipeline.from_pretrained(out, self.device)
 
     def _fittest(self, latents: Tensor, candidates: int, asked: Told) -> Tensor:
         """Of every few latents the one whose field is nearest to zero at the condition points, on average."""

@@ -1,0 +1,39 @@
+"""Points and boxes that rewards are made with, from arrays, lists or files."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from geomflow.errors import ConfigError
+from geomflow.geometry.read import read_mesh
+
+
+def points_of(points: Any) -> Float[Tensor, "m 3"]:
+    """Return points (m, 3) of an array, a list, or a file of points or of a mesh, whose vertices count.
+
+    Raises:
+        ConfigError: They are none, or not finite.
+        MeshError: The file cannot be read.
+    """
+    given = read_mesh(points).vertices if isinstance(points, str | Path) else points
+    array = np.asarray(given, dtype=np.float32)
+    if array.ndim != 2 or array.shape[1] != 3 or not len(array) or not np.isfinite(array).all():
+        raise ConfigError(f"points must be finite and of shape (m, 3), given shape {array.shape}")
+    return torch.from_numpy(array)
+
+
+def box(low: Sequence[float], high: Sequence[float]) -> tuple[Float[Tensor, "3"], Float[Tensor, "3"]]:
+    """Return the corners of a box.
+
+    Raises:
+        ConfigError: They are not three numbers each, or the box is empty.
+    """
+    corners = torch.as_tensor(low, dtype=torch.float32), torch.as_tensor(high, dtype=torch.float32)
+    if any(corner.shape != (3,) for corner in corners) or not bool((corners[0] < corners[1]).all()):
+        raise ConfigError(f"low and high must be three numbers each, low under high, given {low} and {high}")
+    return corners

@@ -1,0 +1,65 @@
+"""How much a shape is of a class, by the shapes of a dataset that it is most like."""
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from geomflow.errors import ConfigError, RecordError
+from geomflow.prep.manifest import class_names, record_files
+from geomflow.records import load_record
+from geomflow.rewards._grid import Grid, Reward, Score, integral, occupancy
+
+
+def make(data: str, category: str, split: str = "train", most: int = 20, temperature: float = 0.02) -> Reward:
+    """Return the logarithm of a class's probability, in nats, by the nearest shapes of each class.
+
+    No classifier is learned. The distance of two shapes is the volume of what is in one of them alone; of each class
+    its nearest shapes count, softly, and classes are weighed by exp(-distance / temperature).
+
+    Args:
+        data: Dataset folder made by `geomflow prep` with grids.
+        category: The class that is wanted.
+        split: Which shapes to take.
+        most: How many of each class, the first ones.
+        temperature: In the unit of volume of [-1, 1]^3.
+
+    Raises:
+        ConfigError: No such class; the message lists those there are.
+        RecordError: The dataset cannot be read, or has no grids.
+    """
+    known = sorted(set(class_names(data, split)))
+    if category not in known:
+        raise ConfigError(f"unknown class {category!r}: {data} has {', '.join(known) or 'none'}")
+    grids = _grids(Path(data), split, most)
+    examples = {label: torch.stack(grids[label]) for label in known}
+
+    def class_score(sdf: Grid) -> Score:
+        """(batch,) logarithms of probabilities."""
+        likeness = [_likeness(sdf, grid, temperature) for grid in examples.values()]
+        return torch.stack(likeness, 1).log_softmax(1)[:, known.index(category)]
+
+    return class_score
+
+
+def _grids(data: Path, split: str, most: int) -> dict[str, list[Tensor]]:
+    """Distances at the nodes, a few of each class."""
+    found: dict[str, list[Tensor]] = {}
+    for file in record_files(data, split):
+        record = load_record(file, ("sdf_grid",))
+        if record.sdf_grid is None:
+            raise RecordError(f"{file}: has no sdf_grid; prepare the dataset with a resolution above 0")
+        shapes = found.setdefault(record.header.class_name, [])
+        if len(shapes) < most:
+            shapes.append(torch.from_numpy(record.sdf_grid).float())
+    return found
+
+
+def _likeness(sdf: Grid, examples: Float[Tensor, "m x y z"], temperature: float) -> Score:
+    """Log of the mean over a class's shapes of exp(-distance / temperature)."""
+    fitted = F.interpolate(examples[None], size=sdf.shape[1:], mode="trilinear", align_corners=True)[0].to(sdf)
+    inside, theirs = occupancy(sdf), occupancy(fitted)
+    distances = torch.stack([integral((inside - one).abs()) for one in theirs], 1)
+    return (-distances / temperature).logsumexp(1) - torch.tensor(float(len(examples))).log()
