@@ -283,7 +283,11 @@ def _check_keys(where: str, table: Mapping[str, Any], wanted: type) -> None:
 
 
 def value_of(text: str) -> Any:
-    """Return a command-line value read as TOML, or as the bare word it is."""
+    """Return a command-line value read as TOML, or as the bare word it is.
+
+    Args:
+        text: What stands on the command line.
+    """
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:

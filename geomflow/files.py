@@ -48,6 +48,9 @@ def write_atomically(path: Path, content: bytes) -> None:
 def write_together(contents: Mapping[Path, bytes]) -> None:
     """Write several files, none of which appears before all are written.
 
+    Args:
+        contents: The whole content of each file, by the path where it is in the end.
+
     Raises:
         OSError: A folder cannot be written or the disk is full; files that were there before are as they were.
     """

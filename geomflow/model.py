@@ -109,7 +109,12 @@ class PointModel(nn.Module):
             self.flow_map.formulation = replace(self.flow_map.formulation, jump_ratios=JUMP_RATIOS)
 
     def fit_scale(self, points: Float[Tensor, "n c"], variance: Float[Tensor, "1 c"]) -> None:
-        """Take mean and spread of points, and leave parts on manifolds as they are."""
+        """Take mean and spread of points, and leave parts on manifolds as they are.
+
+        Args:
+            points: Points of the shape.
+            variance: Variance to add to theirs, per channel.
+        """
         self.scale.fit(points, variance)
         widths = list(self.channels.values())
         parts = zip(self.channels, self.scale.mean.split(widths), self.scale.std.split(widths), strict=True)

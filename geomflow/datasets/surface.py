@@ -69,6 +69,11 @@ class Surface:
         """Return an estimate of the point behind a noisy one, both standardised by a scale; None if not wanted.
 
         A formulation is asked for if parts of points lie on manifolds.
+
+        Args:
+            scale: What points are standardised by.
+            seed: Seed of the points that it is estimated from.
+            formulation: How points flow; if it is a product, each part is averaged by its own law.
         """
 
         def draw(count: int, rng: np.random.Generator) -> Tensor:

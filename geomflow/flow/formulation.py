@@ -55,14 +55,13 @@ class Formulation:
     """How a network's output becomes a flow map; the module docstring derives the coefficients.
 
     Notation:
-        - t: times of departure, one per sample, in [0, 1].
-        - r: times of arrival.
-        - s: times in between.
+        - t, s, r: times of departure, in between and of arrival, one per sample, in [0, 1].
+        - output: what the network returns.
         - m: a cumulative field; at an instant, the prediction.
-        - x: states at t.
-        - landing: states at r.
-        - data: clean samples.
-        - noise: unit Gaussian noise.
+        - x, landing: states at t and at r.
+        - data, noise: clean samples and unit Gaussian noise.
+        - z: states over signal, as ``evidence`` makes them.
+        - ratio: their sigma / signal, one per sample.
         - to: the prediction that is wanted.
         - steps: how many steps or jumps.
 

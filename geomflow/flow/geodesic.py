@@ -38,6 +38,10 @@ class Curved:
     def coefficients(self, t: Tensor, r: Tensor) -> NoReturn:
         """Refuses.
 
+        Args:
+            t: times of departure, of any shape.
+            r: times of arrival, of any shape.
+
         Raises:
             TypeError: always, and says what to use.
         """
@@ -47,11 +51,21 @@ class Curved:
         )
 
     def rates(self, t: Tensor) -> NoReturn:
-        """Refuses, as ``coefficients`` does."""
+        """Refuses, as ``coefficients`` does.
+
+        Args:
+            t: times, of any shape.
+        """
         self.coefficients(t, t)
 
     def data_and_noise(self, m: Tensor, x: Tensor, t: Tensor) -> NoReturn:
-        """Refuses, as ``coefficients`` does."""
+        """Refuses, as ``coefficients`` does.
+
+        Args:
+            m: fields, of any shape.
+            x: states, of any shape.
+            t: times, of any shape.
+        """
         self.coefficients(t, t)
 
 
@@ -61,7 +75,19 @@ class Geodesic(Curved, Formulation):  # pyright: ignore[reportIncompatibleMethod
 
     Unit Gaussian noise is taken to the manifold by its ``project``: noise stays what it is for every flow map.
 
+    Notation:
+        - t, r: times of departure and of arrival, one per sample, in [0, 1].
+        - output: what the network returns.
+        - m: a field, tangent at x.
+        - x, landing: states at t and at r, on the manifold.
+        - data: clean samples, on the manifold.
+        - noise: unit Gaussian noise in the manifold's coordinates.
+        - ratio: sigma / signal, one per sample.
+        - z: states where sigma / signal is ratio, as ``evidence`` makes them.
+
     Attributes:
+        path: the straight one by default; its ratio of noise to signal sets the progress.
+        predicts: the velocity, and nothing else.
         manifold: where the states lie, in the coordinates of their last axis.
     """
 
@@ -133,6 +159,11 @@ class Geodesic(Curved, Formulation):  # pyright: ignore[reportIncompatibleMethod
 
         The state is at a part of the distance at which its noise is from data, and noise is as likely at a distance as
         the manifold has room there (its ``shell``); no noise is further away than half a turn.
+
+        Args:
+            x: states where sigma / signal is ratio.
+            data: clean samples that may be behind them.
+            ratio: sigma / signal, one per sample.
         """
         left = (1 - self.progress(self.path.time(ratio))).clamp(min=LEAST_LEFT)
         angle = self.manifold.distance(x, data).clamp(min=LEAST_LEFT)

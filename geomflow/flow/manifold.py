@@ -18,6 +18,11 @@ Points = Float[Tensor, "*batch n"]
 class Manifold(Protocol):
     """A Riemannian manifold in a space of n coordinates: one file of the shelf ``manifolds``.
 
+    Notation:
+        - x: points of the manifold; for ``project`` any points.
+        - y: other points of it.
+        - v: tangent vectors at x; for ``tangent`` any vectors.
+
     Attributes:
         coordinates: n, the length of the last axis of points and of tangent vectors.
     """

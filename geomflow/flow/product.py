@@ -59,6 +59,16 @@ class PartScales:
 class Product(Curved, Formulation):  # pyright: ignore[reportIncompatibleMethodOverride]
     """Formulations side by side on the last axis; made by ``product``.
 
+    Notation:
+        - t, r: times of departure and of arrival, one per sample, in [0, 1].
+        - output: what the network returns.
+        - m: fields of the parts, side by side.
+        - x, landing: states at t and at r.
+        - data: clean samples.
+        - noise: unit Gaussian noise.
+        - ratio: sigma / signal, one per sample.
+        - z: what ``evidence`` makes of data and noise.
+
     Attributes:
         parts: formulations, on paths that reach the same noise-to-signal ratios.
         widths: how many channels each has.

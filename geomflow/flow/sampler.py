@@ -144,7 +144,16 @@ def restart(flow_map: Map, gamma: float, generator: torch.Generator | None) -> S
 def before_noise(
     flow_map: Map, x: State, t: Clock, r: Clock, gamma: float, condition: Any = None
 ) -> tuple[State, Float[Tensor, " batch"]]:
-    """Where a restart is before its noise, (a_r / a_r') psi, and the standard deviation of that noise."""
+    """Where a restart is before its noise, (a_r / a_r') psi, and the standard deviation of that noise.
+
+    Args:
+        flow_map: the map that steps are made from.
+        x: states, one per sample.
+        t: their times.
+        r: times of arrival.
+        gamma: share of the arrival's noise that is fresh, from 0 to 1.
+        condition: passed to the network.
+    """
     path, arrival = flow_map.formulation.path, on_clock(r, x, "r")
     beyond = path.time((1 - gamma**2) ** 0.5 * path.sigma(arrival) / path.signal(arrival)).maximum(arrival)
     shrink = path.signal(arrival) / path.signal(beyond)

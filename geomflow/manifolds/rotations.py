@@ -23,7 +23,11 @@ Vectors = Float[Tensor, "*batch 3"]
 
 @dataclass(frozen=True)
 class Rotations:
-    """Rotation matrices as nine numbers."""
+    """Rotation matrices as nine numbers.
+
+    Attributes:
+        coordinates: numbers per rotation, nine.
+    """
 
     coordinates: int = 9
 
@@ -52,11 +56,20 @@ class Rotations:
         return torch.atan2(_vector(turn).norm(dim=-1), (_trace(turn) - 1) / 2)
 
     def shell(self, angle: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
-        """Return the density of uniform (Haar) rotations at a distance, up to a factor."""
+        """Return the density of uniform (Haar) rotations at a distance, up to a factor.
+
+        Args:
+            angle: the distance, in radians.
+        """
         return (angle / 2).sin().square()
 
     def angular_velocity(self, x: Points, v: Points) -> Vectors:
-        """Return the vector w of the skew part of R^T V."""
+        """Return the vector w of the skew part of R^T V.
+
+        Args:
+            x: rotations R.
+            v: tangent vectors V at them, or any matrices.
+        """
         return _vector(_between(x, v))
 
     def _velocity(self, x: Points, w: Vectors) -> Points:
@@ -70,14 +83,22 @@ def make() -> Manifold:
 
 
 def skew(w: Vectors) -> Matrices:
-    """Return the matrix that crosses with w."""
+    """Return the matrix that crosses with w.
+
+    Args:
+        w: vectors, such as angular velocities.
+    """
     a, b, c = w.unbind(-1)
     zero = torch.zeros_like(a)
     return torch.stack([zero, -c, b, c, zero, -a, -b, a, zero], dim=-1).unflatten(-1, (3, 3))
 
 
 def rotation(w: Vectors) -> Matrices:
-    """Return the rotation about w by the angle |w|, by Rodrigues' formula 1 + sin a / a W + (1 - cos a) / a^2 W^2."""
+    """Return the rotation about w by the angle |w|, by Rodrigues' formula 1 + sin a / a W + (1 - cos a) / a^2 W^2.
+
+    Args:
+        w: rotation vectors: axis times angle.
+    """
     square, W = w.square().sum(-1)[..., None, None], skew(w)
     half = sine_ratio(square / 4)
     return torch.eye(3, dtype=w.dtype, device=w.device) + sine_ratio(square) * W + half.square() / 2 * W @ W
@@ -88,6 +109,9 @@ def rotation_vector(matrices: Matrices) -> Vectors:
 
     Up to a right angle the axis is in the skew part; beyond, where that vanishes again, in the symmetric part, which is
     cos a + (1 - cos a) axis axis^T, and the skew part has its sign.
+
+    Args:
+        matrices: rotations.
     """
     cos, turning = (_trace(matrices)[..., None] - 1) / 2, _vector(matrices)
     square = turning.square().sum(-1, keepdim=True)

@@ -52,7 +52,11 @@ class Sphere:
         return 2 * torch.atan2((x - y).norm(dim=-1), (x + y).norm(dim=-1))
 
     def shell(self, angle: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
-        """Return the density of uniform points at a distance, up to a factor."""
+        """Return the density of uniform points at a distance, up to a factor.
+
+        Args:
+            angle: the distance, in radians.
+        """
         return angle.sin().clamp(min=0) ** (self.coordinates - 2)
 
     def _aside(self, x: Points) -> Points:

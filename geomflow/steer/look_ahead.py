@@ -16,12 +16,24 @@ END = 1.0
 
 
 def from_state(flow_map: FlowMap, t: float, condition: Any = None) -> Look:
-    """Return the look-ahead X = psi_{t->1} from states at t: one network call."""
+    """Return the look-ahead X = psi_{t->1} from states at t: one network call.
+
+    Args:
+        flow_map: The map.
+        t: Clock time of the states.
+        condition: Passed to the network, the rows that belong to the states.
+    """
     return lambda x, which: flow_map(x, t, END, rows(condition, which))
 
 
 def from_noise(flow_map: FlowMap, steps: int, condition: Any = None) -> Look:
-    """Return the look-ahead from unit noise in ``steps`` jumps, as ``FlowMap.sample`` makes them."""
+    """Return the look-ahead from unit noise in ``steps`` jumps, as ``FlowMap.sample`` makes them.
+
+    Args:
+        flow_map: The map.
+        steps: Number of jumps.
+        condition: Passed to the network, the rows that belong to the noise.
+    """
     return lambda noise, which: chain(flow_map, noise, steps, rows(condition, which))
 
 
@@ -29,6 +41,12 @@ def chain(
     flow_map: FlowMap, noise: Float[Tensor, " batch *shape"], steps: int, condition: Any = None
 ) -> Float[Tensor, " batch *shape"]:
     """Return the data that noise ends in after ``steps`` jumps, differentiably.
+
+    Args:
+        flow_map: The map.
+        noise: Unit noise, one per sample.
+        steps: Number of jumps.
+        condition: Passed to the network.
 
     Raises:
         ValueError: ``steps`` under 1.
@@ -40,12 +58,22 @@ def chain(
 
 
 def levels(path: Path, time: float) -> tuple[float, float]:
-    """Return signal and sigma of a path at a time."""
+    """Return signal and sigma of a path at a time.
+
+    Args:
+        path: The path.
+        time: Clock time.
+    """
     t = torch.tensor(time, dtype=torch.float64)
     return float(path.signal(t)), float(path.sigma(t))
 
 
 def deviation(path: Path, time: float) -> float:
-    """Return the standard deviation of a state whose data have unit variance."""
+    """Return the standard deviation of a state whose data have unit variance.
+
+    Args:
+        path: The path.
+        time: Clock time.
+    """
     signal, sigma = levels(path, time)
     return (signal**2 + sigma**2) ** 0.5

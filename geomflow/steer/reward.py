@@ -24,12 +24,20 @@ NUMBERS = 1 << 14
 
 
 def name_of(reward: Any) -> str:
-    """Return what messages call a reward: the name of the function, or of the class."""
+    """Return what messages call a reward: the name of the function, or of the class.
+
+    Args:
+        reward: The reward.
+    """
     return getattr(reward, "__name__", None) or type(reward).__name__
 
 
 def parts(x: Float[Tensor, " batch *shape"]) -> Iterator[slice]:
-    """Yield slices that cover the rows of x, a few rows each."""
+    """Yield slices that cover the rows of x, a few rows each.
+
+    Args:
+        x: States or data, one per row.
+    """
     size = max(1, NUMBERS // max(1, x[0].numel()))
     return (slice(start, min(start + size, len(x))) for start in range(0, len(x), size))
 
@@ -37,6 +45,10 @@ def parts(x: Float[Tensor, " batch *shape"]) -> Iterator[slice]:
 @torch.no_grad()
 def score(reward: Reward, data: Float[Tensor, " batch *shape"]) -> Float[Tensor, " batch"]:
     """Return the rewards of data, without gradients.
+
+    Args:
+        reward: The reward.
+        data: What it is asked about, one per row.
 
     Raises:
         RewardError: The reward returned no finite number for each row.
@@ -77,6 +89,10 @@ def score_and_gradient(reward: Reward, look: Look, x: Float[Tensor, " batch *sha
 def checked(reward: Reward, data: Float[Tensor, " batch *shape"]) -> Float[Tensor, " batch"]:
     """Return the rewards of data, refused if they are none.
 
+    Args:
+        reward: The reward.
+        data: What it is asked about, one per row.
+
     Raises:
         RewardError: They are no tensor of shape (batch,), or not finite.
     """
@@ -92,6 +108,10 @@ def checked(reward: Reward, data: Float[Tensor, " batch *shape"]) -> Float[Tenso
 
 def differentiable(reward: Reward, data: Float[Tensor, " batch *shape"]) -> Float[Tensor, " batch"]:
     """Return the rewards of data, refused if no gradient goes through them.
+
+    Args:
+        reward: The reward.
+        data: What it is asked about, one per row.
 
     Raises:
         RewardError: They are none (see ``checked``), or do not depend on the data differentiably.

@@ -133,14 +133,23 @@ class _Cloud:
 
 
 def effective_share(weights: Float[Tensor, " particles"]) -> float:
-    """Return the effective sample size of log-weights, (sum w)^2 / sum w^2, as a share of their number."""
+    """Return the effective sample size of log-weights, (sum w)^2 / sum w^2, as a share of their number.
+
+    Args:
+        weights: Log-weights of the particles.
+    """
     return float((2 * weights.logsumexp(0) - (2 * weights).logsumexp(0)).exp() / len(weights))
 
 
 def resample(
     weights: Float[Tensor, " particles"], generator: torch.Generator | None = None
 ) -> Int[Tensor, " particles"]:
-    """Return which particles survive: systematic resampling, each floor or ceil of its expected number of times."""
+    """Return which particles survive: systematic resampling, each floor or ceil of its expected number of times.
+
+    Args:
+        weights: Log-weights of the particles.
+        generator: Source of chance; torch's own if None.
+    """
     count = len(weights)
     places = (torch.arange(count) + uniform(1, generator, torch.float64)) / count
     ladder = weights.double().softmax(0).cumsum(0)

@@ -24,7 +24,11 @@ class Ahead(Generic[T]):
         self._number, self._future = -1, Future[T]()
 
     def __call__(self, number: int) -> T:
-        """Return what belongs to a number."""
+        """Return what belongs to a number.
+
+        Args:
+            number: The number, which is ready if it is a stride after the one before.
+        """
         future = self._future if number == self._number else self._thread.submit(self._make, number)
         made = future.result()
         self._number = number + self._stride

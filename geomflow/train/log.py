@@ -10,14 +10,24 @@ LOG, SCORES = "log.jsonl", "scores.jsonl"
 
 
 def append(path: Path, row: dict[str, Any]) -> None:
-    """Add a row to a log, which is made if needed."""
+    """Add a row to a log, which is made if needed.
+
+    Args:
+        path: The log.
+        row: What is added; JSON can write it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
         file.write(json.dumps(row) + "\n")
 
 
 def cut(folder: Path, step: int) -> None:
-    """Drop rows of later steps, which a killed run wrote after its last checkpoint, and one that it did not finish."""
+    """Drop rows of later steps, which a killed run wrote after its last checkpoint, and one that it did not finish.
+
+    Args:
+        folder: The run folder.
+        step: The last step whose rows are kept.
+    """
     for path in (folder / LOG, folder / SCORES):
         if path.is_file():
             lines = path.read_text().splitlines()

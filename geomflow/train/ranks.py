@@ -28,7 +28,11 @@ class Ranks:
         self.first_here = self.first if self.count == 1 else int(os.environ.get("LOCAL_RANK", self.rank)) == 0
 
     def mean(self, values: Sequence[float]) -> list[float]:
-        """Return the mean over the processes of each of a few numbers, the same in all of them."""
+        """Return the mean over the processes of each of a few numbers, the same in all of them.
+
+        Args:
+            values: This process' numbers, as many as every other has.
+        """
         if self.count == 1:
             return list(values)
         total = torch.tensor(values, dtype=torch.float64, device=self.device)
@@ -36,11 +40,19 @@ class Ranks:
         return (total / self.count).tolist()
 
     def any(self, flag: bool) -> bool:
-        """Return whether the flag is up in any process."""
+        """Return whether the flag is up in any process.
+
+        Args:
+            flag: This process' flag.
+        """
         return self.mean([float(flag)])[0] > 0
 
     def of_first(self, value: float) -> float:
-        """Return the number that the first process has."""
+        """Return the number that the first process has.
+
+        Args:
+            value: This process' number.
+        """
         return value if self.count == 1 else self.mean([self.count * value if self.first else 0.0])[0]
 
     def alone(self, work: Callable[[], object], mine: bool) -> None:

@@ -86,7 +86,11 @@ class Run:
         self.optimizers = optimizers(self.parts.trained, self.options)
 
     def change(self, progress: float) -> dict[str, float]:
-        """Change weights and average by one step; the loss before it and its parts, means over all processes."""
+        """Change weights and average by one step; the loss before it and its parts, means over all processes.
+
+        Args:
+            progress: Share of all steps that are done, from 0 to 1.
+        """
         logs = self._update(progress)
         self._average()
         return logs
@@ -156,6 +160,9 @@ class Run:
         Between checkpoints a task with scores is not judged, lest a run that is broken off has other scores than one
         that is not; its model is then written if there is none yet. The first process writes, the others wait for it.
 
+        Args:
+            judged: Whether a task with scores is judged now.
+
         Raises:
             TrainingError: The disk is full; files that were there before are as they were.
         """
@@ -210,6 +217,9 @@ class Run:
 
     def begin(self, resume: bool) -> None:
         """Take up the saved state, or drop the logs of a run that was killed before its first checkpoint.
+
+        Args:
+            resume: Whether there is a saved state to take up.
 
         Raises:
             CheckpointError: The saved run had another configuration.

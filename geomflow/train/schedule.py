@@ -12,7 +12,12 @@ from geomflow.flow.random import generator_of
 
 
 def learning_rate_factor(step: int, options: Optimization) -> float:
-    """Return the factor on the peak learning rate: a linear warm-up, then half a cosine down to zero, in each stage."""
+    """Return the factor on the peak learning rate: a linear warm-up, then half a cosine down to zero, in each stage.
+
+    Args:
+        step: Steps done before.
+        options: They say how long the training, its warm-up and its stages are.
+    """
     middle = second_stage(options)
     begin, end = (0, middle or options.steps) if step < middle or not middle else (middle, options.steps)
     warm = min(1.0, (step - begin + 1) / max(1, options.warmup))
@@ -20,12 +25,22 @@ def learning_rate_factor(step: int, options: Optimization) -> float:
 
 
 def second_stage(options: Optimization) -> int:
-    """Return the step before which the second stage begins, 0 if there is none."""
+    """Return the step before which the second stage begins, 0 if there is none.
+
+    Args:
+        options: They say how long the training is and at which share of it the stage begins.
+    """
     return math.ceil(options.second_stage * options.steps)
 
 
 def data_order(count: int, options: Optimization, step: int) -> Tensor:
-    """Return the shapes of one step: each pass over the data is a fresh permutation, cut into whole batches."""
+    """Return the shapes of one step: each pass over the data is a fresh permutation, cut into whole batches.
+
+    Args:
+        count: Shapes of the dataset.
+        options: They have the batch size and the seed.
+        step: Steps done before.
+    """
     size = min(options.batch_size, count)
     epoch, batch = divmod(step, count // size)
     order = torch.randperm(count, generator=generator_of(options.seed + 1, epoch))
