@@ -1,7 +1,7 @@
 """The joints of the house on one page: what the items of each shelf promise to each other."""
 
 from collections.abc import Sequence
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -50,12 +50,13 @@ class PointDataset(ShapeDataset, Protocol):
         """
         ...
 
-    def expectation(self, scale: nn.Module, seed: int = 0) -> nn.Module | None:
+    def expectation(self, scale: nn.Module, seed: int = 0, formulation: Any = None) -> nn.Module | None:
         """Return an estimate (`geomflow.flow.Expectation`) of standardised points behind noisy ones, or None.
 
         Args:
             scale: What points are standardised by.
             seed: Seed of the points that it is estimated from.
+            formulation: How points flow, for parts of them that lie on manifolds.
         """
         ...
 
