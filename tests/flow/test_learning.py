@@ -63,7 +63,13 @@ def ends() -> tuple[Tensor, Tensor]:
     return torch.randn(1000, 2, generator=fresh), eight_gaussians().draw(1000, fresh)
 
 
-@pytest.mark.parametrize("name", [*shelves.names("formulations"), *STRANGERS])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name in TWINS else [])
+        for name in [*shelves.names("formulations"), *STRANGERS]
+    ],
+)
 @pytest.mark.usefixtures("unchecked_shapes")
 def test_semigroup_learns_a_one_step_map(name: str) -> None:
     torch.manual_seed(0)
