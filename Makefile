@@ -43,7 +43,7 @@ test: .venv/installed-test  ## lint, types, import contracts and the default tes
 	@touch $@
 
 docs: .venv/installed-docs  ## the documentation as a site, into build/site; open build/site/index.html
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 .venv/installed-bench: .venv/installed-test
 	$(PIP) --editable ".[test,bench]"

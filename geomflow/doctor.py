@@ -2,22 +2,12 @@
 
 import os
 import platform
+import re
 from collections.abc import Callable, Iterator
+from importlib import metadata
 from typing import NamedTuple
 
 from geomflow.version import version_of
-
-REQUIRED = (
-    "torch",
-    "numpy",
-    "scipy",
-    "trimesh",
-    "scikit-image",
-    "pykdtree",
-    "warp-lang",
-    "manifold3d",
-    "safetensors",
-)
 
 
 class Extra(NamedTuple):
@@ -49,7 +39,14 @@ OPTIONAL = (
     Extra("pytorch3d", "its meshes from and to ours", "conda install -c conda-forge pytorch3d"),
 )
 
-VARIABLES = ("GEOMFLOW_DATA", "GEOMFLOW_OPS", "GEOMFLOW_DEBUG", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")
+VARIABLES = (
+    "GEOMFLOW_DATA",
+    "GEOMFLOW_CACHE",
+    "GEOMFLOW_OPS",
+    "GEOMFLOW_DEBUG",
+    "CUDA_VISIBLE_DEVICES",
+    "OMP_NUM_THREADS",
+)
 """What the environment may tell geomflow."""
 
 
@@ -99,7 +96,9 @@ def _machine() -> Iterator[Finding]:
 
 
 def _required() -> Iterator[Finding]:
-    for name in REQUIRED:
+    """What geomflow's own metadata ask for, without the extras."""
+    asked = [line for line in metadata.requires("geomflow") or [] if "extra ==" not in line]
+    for name in (re.split(r"[^\w.-]", line)[0] for line in asked):
         version = version_of(name)
         yield Finding(f"{name} {version or 'MISSING: pip install geomflow'}", broken=not version)
 

@@ -5,13 +5,21 @@ import tomllib
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import yaml
 
 from geomflow import doctor
 from geomflow.cli import main
 from geomflow.geometry.bvh import Bvh
 
-PROJECT = tomllib.loads((Path(__file__).resolve().parent.parent / "pyproject.toml").read_text())["project"]
+ROOT = Path(__file__).resolve().parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def conda_packages() -> list[str]:
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    return [line for line in environment["dependencies"] if isinstance(line, str)]
 
 
 def test_a_healthy_machine_has_no_broken_finding(capsys):
@@ -30,6 +38,16 @@ def test_a_kernel_that_answers_wrongly_is_broken(monkeypatch, capsys):
     assert "kernels on cpu: WRONG, 0.5 instead of 0.4" in said.out
     assert said.err == "geomflow: broken: kernels on cpu\n"
     assert "embedded models: " in said.out
+
+
+def test_a_blank_picture_is_broken(monkeypatch):
+    monkeypatch.setattr("geomflow.viz.render", lambda mesh, size: np.zeros((size, size, 3)))
+    assert doctor.Finding("rendering: FAILED, the picture is blank", broken=True) in doctor.examine()
+
+
+def test_models_that_are_not_there_are_broken(monkeypatch):
+    monkeypatch.setattr("geomflow.pipeline.pretrained_names", list)
+    assert doctor.Finding("embedded models: MISSING: pip install geomflow", broken=True) in doctor.examine()
 
 
 def test_a_check_that_breaks_stops_no_other(monkeypatch):
@@ -56,7 +74,7 @@ def test_a_library_that_is_not_there_is_missed_with_its_cure(monkeypatch):
 @pytest.mark.parametrize("extra", doctor.OPTIONAL, ids=lambda extra: extra.name)
 def test_cures_install_what_they_promise(extra):
     named = re.fullmatch(r"pip install 'geomflow\[(\w+)\]'", extra.cure)
-    libraries = PROJECT["optional-dependencies"][named[1]] if named else [extra.cure.split()[-1]]
+    libraries = PROJECT["optional-dependencies"][named[1]] if named else conda_packages()
     assert any(re.match(rf"(dask\[)?{extra.name}\b", library) for library in libraries)
 
 

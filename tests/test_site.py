@@ -59,7 +59,7 @@ def target(page: Path, link: str) -> Path:
 def site(tmp_path_factory) -> Path:
     pytest.importorskip("mkdocs", reason="the site needs geomflow[docs]")
     out = tmp_path_factory.mktemp("site").resolve()
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(out)]
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(out)]
     quiet = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
     done = subprocess.run(command, cwd=ROOT, env=quiet, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]

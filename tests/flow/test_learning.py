@@ -63,6 +63,10 @@ def ends() -> tuple[Tensor, Tensor]:
     return torch.randn(1000, 2, generator=fresh), eight_gaussians().draw(1000, fresh)
 
 
+TWINS = ("ddim", "x1_prediction")
+"""Formulations whose training takes the same road as another's, so that it is left to the slow tests."""
+
+
 @pytest.mark.parametrize(
     "name",
     [

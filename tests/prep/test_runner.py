@@ -79,6 +79,7 @@ def test_engines_and_workers_give_the_same_bytes(tmp_path):
     assert tree(tmp_path / "one") == tree(tmp_path / "two") == tree(tmp_path / "dask")
 
 
+@pytest.mark.slow
 def test_a_running_scheduler_is_used_and_its_workers_need_no_setting(tmp_path):
     distributed = pytest.importorskip("distributed")
     folder = boxes(tmp_path / "in", ["a", "b"])
