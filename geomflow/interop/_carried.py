@@ -1,7 +1,8 @@
 """What a mesh or a cloud carries beside its geometry, as every library's file wants it: normals and colours.
 
-Vertex normals are those that trimesh's own writers would write: given ones, or ones that were asked for before.
-`trimesh.PointCloud` has no place for normals; here they stand in its metadata, under `normals`.
+A mesh does not tell normals that it was given from those that it computed when somebody asked, so its normals are
+carried where the caller wants them. `trimesh.PointCloud` has no place for normals; here they stand in its metadata,
+under `normals`, and are always carried.
 """
 
 import logging
@@ -34,12 +35,12 @@ def shape_of(shape: Any) -> Shape:
     )
 
 
-def normals_of(shape: Shape) -> Float[np.ndarray, "n 3"] | None:
-    """Return the normals of the vertices, None if there are none."""
+def normals_of(shape: Shape, of_meshes: bool) -> Float[np.ndarray, "n 3"] | None:
+    """Return a mesh's vertex normals if they are wanted, a cloud's if it has some, else None."""
     if isinstance(shape, trimesh.PointCloud):
         normals = shape.metadata.get(NORMALS)
         return None if normals is None else np.asarray(normals, dtype=np.float64)
-    return np.array(shape.vertex_normals) if "vertex_normals" in shape._cache else None
+    return np.array(shape.vertex_normals) if of_meshes else None
 
 
 def colors_of(shape: Shape, kind: str = "vertex") -> UInt8[np.ndarray, "n 4"] | None:
@@ -51,11 +52,24 @@ def colors_of(shape: Shape, kind: str = "vertex") -> UInt8[np.ndarray, "n 4"] | 
     return colors if len(colors) else None  # a cloud without colours says that it has none of them
 
 
+def warn_of_colors(shape: Shape, library: str, faces: bool = False) -> None:
+    """Log that a shape has a texture, or colours of faces where a library takes none, which are left out."""
+    kind, taken = getattr(shape.visual, "kind", None), "vertices and faces" if faces else "vertices"
+    if kind == "texture" or (kind == "face" and not faces):
+        logger.warning("%s gets colours of %s only: those of the mesh's %s are left out", library, taken, kind)
+
+
+def warn_of_attributes(shape: Shape, library: str) -> None:
+    """Log that a shape has named attributes of vertices or faces, which are left out."""
+    names = [name for kind in ("vertex", "face") for name in getattr(shape, f"{kind}_attributes", {})]
+    if names:
+        logger.warning("%s gets no named attributes: %s left out", library, ", ".join(names))
+
+
 def vertex_colors_of(shape: Shape, library: str) -> UInt8[np.ndarray, "n 4"] | None:
-    """Return the vertices' colours for a library that knows no others; others are left out with a warning."""
-    kind = getattr(shape.visual, "kind", None)
-    if kind in ("face", "texture"):
-        logger.warning("%s gets colours of vertices only: those of the mesh's %s are left out", library, kind)
+    """Return the vertices' colours for a library that knows nothing else; what else there is, is warned of."""
+    warn_of_colors(shape, library)
+    warn_of_attributes(shape, library)
     return colors_of(shape)
 
 

@@ -11,6 +11,7 @@ from geomflow.interop._carried import (
     Shape,
     cloud_with,
     color_bytes,
+    logger,
     mesh_with,
     normals_of,
     shape_of,
@@ -20,13 +21,15 @@ from geomflow.interop._carried import (
 from geomflow.libraries import library
 
 
-def to_open3d(shape: trimesh.Trimesh | trimesh.PointCloud | Float[np.ndarray, "n 3"]) -> Any:
+def to_open3d(shape: trimesh.Trimesh | trimesh.PointCloud | Float[np.ndarray, "n 3"], normals: bool = False) -> Any:
     """Return a mesh as `open3d.geometry.TriangleMesh`, a cloud or an array of points as `open3d.geometry.PointCloud`.
 
     Coordinates stay float64. Colours lose their opacity, which Open3D does not know.
 
     Args:
         shape: A mesh, a cloud, or points (n, 3).
+        normals: Whether a mesh's vertex normals go with it: given ones, else trimesh computes them. Those of
+            a cloud always do.
 
     Raises:
         TypeError: The shape is none of these.
@@ -39,9 +42,9 @@ def to_open3d(shape: trimesh.Trimesh | trimesh.PointCloud | Float[np.ndarray, "n
         theirs, of = open3d.geometry.TriangleMesh(rows(np.asarray(ours.vertices)), corners), "vertex_"
     else:
         theirs, of = open3d.geometry.PointCloud(rows(np.asarray(ours.vertices))), ""
-    normals, colors = normals_of(ours), vertex_colors_of(ours, "Open3D")
-    if normals is not None:
-        setattr(theirs, f"{of}normals", rows(normals))
+    carried, colors = normals_of(ours, normals), vertex_colors_of(ours, "Open3D")
+    if carried is not None:
+        setattr(theirs, f"{of}normals", rows(carried))
     if colors is not None:
         setattr(theirs, f"{of}colors", rows(shares(colors[:, :3])))
     return theirs
@@ -50,7 +53,8 @@ def to_open3d(shape: trimesh.Trimesh | trimesh.PointCloud | Float[np.ndarray, "n
 def from_open3d(shape: Any) -> Shape:
     """Return an Open3D mesh as `trimesh.Trimesh`, a cloud as `trimesh.PointCloud`; tensor geometries, too.
 
-    Normals of a cloud are put into its metadata, under `normals`. Textures and normals of triangles are left behind.
+    Normals of a cloud are put into its metadata, under `normals`. Those of triangles are left behind, textures
+    with a logged warning.
 
     Args:
         shape: Open3D's, legacy or tensor.
@@ -62,6 +66,8 @@ def from_open3d(shape: Any) -> Shape:
     open3d = _open3d("from_open3d")
     theirs = shape.to_legacy() if hasattr(shape, "to_legacy") else shape
     if isinstance(theirs, open3d.geometry.TriangleMesh):
+        if theirs.has_triangle_uvs():
+            logger.warning("the texture of an Open3D mesh is left out: colours of vertices are kept")
         carried = _rows(theirs, "vertex_normals"), _colors(theirs, "vertex_colors")
         return mesh_with(np.asarray(theirs.vertices), np.asarray(theirs.triangles), *carried)
     if isinstance(theirs, open3d.geometry.PointCloud):

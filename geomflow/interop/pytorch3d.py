@@ -22,24 +22,29 @@ from geomflow.interop._carried import (
 from geomflow.libraries import library
 
 INSTALL = "git+https://github.com/facebookresearch/pytorch3d.git@stable"
+"""What pip is to be given, which compiles it; `conda install -c conda-forge pytorch3d` is the short way."""
 
 
 def to_pytorch3d(
-    shapes: Sequence[trimesh.Trimesh] | Sequence[trimesh.PointCloud] | Sequence[np.ndarray], device: str = "cpu"
+    shapes: Sequence[trimesh.Trimesh] | Sequence[trimesh.PointCloud] | Sequence[np.ndarray],
+    device: str = "cpu",
+    normals: bool = False,
 ) -> Any:
     """Return meshes as `pytorch3d.structures.Meshes`, clouds or arrays of points (n, 3) as `Pointclouds`.
 
     Coordinates become float32, faces int64. Vertex colours become `TexturesVertex` (of clouds: features) with red,
-    green and blue from 0 to 1. Normals are handed over if any shape carries some.
+    green and blue from 0 to 1.
 
     Args:
         shapes: Meshes alone, or clouds alone.
         device: A torch device name.
+        normals: Whether vertex normals of meshes go with them: given ones, else trimesh computes them.
+            Those of clouds always do.
 
     Raises:
         TypeError: A shape is neither, or both kinds are there.
         ValueError: Some shapes have colours (clouds: or normals) and others have none.
-        LibraryMissing: PyTorch3D is not installed.
+        LibraryMissing: PyTorch3D is not installed (`conda install -c conda-forge pytorch3d`).
     """
     structures = library("pytorch3d.structures", "to_pytorch3d", INSTALL)
     ours = [shape_of(shape) for shape in shapes]
@@ -52,11 +57,12 @@ def to_pytorch3d(
     colors = _of_all([vertex_colors_of(shape, "PyTorch3D") for shape in ours], "colours")
     features = colors and _tensors([shares(rows[:, :3]) for rows in colors], device)
     if not meshes:
-        normals = _of_all([normals_of(shape) for shape in ours], "normals")
-        return structures.Pointclouds(points, normals and _tensors(normals, device), features)
+        given = _of_all([normals_of(shape, normals) for shape in ours], "normals")
+        return structures.Pointclouds(points, given and _tensors(given, device), features)
     faces = [torch.tensor(np.asarray(mesh.faces), dtype=torch.int64, device=device) for mesh in meshes]
     textures = library("pytorch3d.renderer", "vertex colours", INSTALL).TexturesVertex(features) if features else None
-    return structures.Meshes(points, faces, textures, verts_normals=_normals(meshes, device))
+    directions = _tensors([np.asarray(mesh.vertex_normals) for mesh in meshes], device) if normals else None
+    return structures.Meshes(points, faces, textures, verts_normals=directions)
 
 
 def from_pytorch3d(batch: Any) -> list[Shape]:
@@ -70,7 +76,7 @@ def from_pytorch3d(batch: Any) -> list[Shape]:
 
     Raises:
         TypeError: It is neither.
-        LibraryMissing: PyTorch3D is not installed.
+        LibraryMissing: PyTorch3D is not installed (`conda install -c conda-forge pytorch3d`).
     """
     structures = library("pytorch3d.structures", "from_pytorch3d", INSTALL)
     if isinstance(batch, structures.Meshes):
@@ -104,13 +110,6 @@ def _of_all(found: list[np.ndarray | None], what: str) -> list[np.ndarray] | Non
     if present and len(present) < len(found):
         raise ValueError(f"shapes must all have {what} or none, given {len(present)} of {len(found)} with {what}")
     return present or None
-
-
-def _normals(meshes: Sequence[trimesh.Trimesh], device: str) -> list[Tensor] | None:
-    """Normals of all meshes, computed where only others carry them."""
-    if all(normals_of(mesh) is None for mesh in meshes):
-        return None
-    return _tensors([np.asarray(mesh.vertex_normals) for mesh in meshes], device)
 
 
 def _features(textures: Any) -> Sequence[Tensor] | None:

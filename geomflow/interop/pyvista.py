@@ -1,5 +1,6 @@
 """Meshes, clouds and grids to PyVista and back, with normals, colours and every named attribute."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,21 +9,35 @@ from jaxtyping import Float
 from trimesh.visual import ColorVisuals
 
 from geomflow.geometry.grid import SdfGrid
-from geomflow.interop._carried import Shape, cloud_with, colors_of, mesh_with, normals_of, shape_of
+from geomflow.interop._carried import (
+    Shape,
+    cloud_with,
+    colors_of,
+    logger,
+    mesh_with,
+    normals_of,
+    shape_of,
+    warn_of_colors,
+)
 from geomflow.libraries import library
 
 NORMALS, COLORS, SDF = "Normals", ("RGBA", "RGB"), "sdf"
 """Names of the arrays that normals, colours (bytes) and signed distances are kept under."""
 
 
-def to_pyvista(shape: trimesh.Trimesh | trimesh.PointCloud | Float[np.ndarray, "n 3"] | SdfGrid) -> Any:
+def to_pyvista(
+    shape: trimesh.Trimesh | trimesh.PointCloud | Float[np.ndarray, "n 3"] | SdfGrid, normals: bool = False
+) -> Any:
     """Return a mesh, a cloud or an array of points as `pyvista.PolyData`, a grid as `pyvista.ImageData`.
 
     Coordinates keep their type. Normals are the active normals of the points, colours the array `RGBA` of points or
-    cells, signed distances the array `sdf`; vertex and face attributes keep their names.
+    cells, signed distances the array `sdf`; vertex and face attributes keep their names. A texture is
+    left out with a logged warning.
 
     Args:
         shape: A mesh, a cloud, points (n, 3), or a grid of signed distances.
+        normals: Whether a mesh's vertex normals go with it: given ones, else trimesh computes them. Those of
+            a cloud always do.
 
     Raises:
         TypeError: The shape is none of these.
@@ -38,7 +53,7 @@ def to_pyvista(shape: trimesh.Trimesh | trimesh.PointCloud | Float[np.ndarray, "
         theirs = pyvista.PolyData.from_regular_faces(np.array(shape.vertices), np.array(shape.faces))
     else:
         theirs = pyvista.PolyData(np.array(shape.vertices))
-    _attach(theirs, shape)
+    _attach(theirs, shape, normals)
     return theirs
 
 
@@ -46,7 +61,8 @@ def from_pyvista(dataset: Any) -> Shape | SdfGrid:
     """Return PolyData with faces as `trimesh.Trimesh`, without as `trimesh.PointCloud`, ImageData as `SdfGrid`.
 
     Polygons are triangulated by VTK; cell data follow. A grid's values are its array `sdf`, else its active scalars.
-    Of a cloud, normals go into the metadata under `normals`, and arrays beside them and colours are left behind.
+    Of a cloud, normals go into the metadata under `normals`, and arrays beside them and colours are left
+    out with a logged warning, as are those of a grid beside its values and colours of cells beside those of points.
 
     Args:
         dataset: PyVista's.
@@ -67,27 +83,31 @@ def from_pyvista(dataset: Any) -> Shape | SdfGrid:
     points, cells = dict(surface.point_data.items()), dict(surface.cell_data.items())
     normals, colors = points.pop(surface.point_data.active_normals_name, None), _popped(points, COLORS)
     if not dataset.faces.size:
+        _warn_of_arrays([*points, *cells], "a cloud keeps normals and colours of points")
         return cloud_with(surface.points, normals, colors)
     mesh = mesh_with(surface.points, surface.regular_faces, normals, colors)
     painted = _popped(cells, COLORS)
-    if painted is not None and colors is None:
+    if painted is not None and colors is not None:
+        _warn_of_arrays([COLORS[0]], "a mesh keeps colours of vertices or of faces")
+    elif painted is not None:
         mesh.visual = ColorVisuals(mesh, face_colors=painted)
     mesh.vertex_attributes.update({name: np.array(values) for name, values in points.items()})
     mesh.face_attributes.update({name: np.array(values) for name, values in cells.items()})
     return mesh
 
 
-def _attach(theirs: Any, shape: Shape) -> None:
+def _attach(theirs: Any, shape: Shape, normals: bool) -> None:
     """Put what a shape carries beside its geometry on PolyData."""
+    warn_of_colors(shape, "PyVista", faces=True)
     for kind, data in (("vertex", theirs.point_data), ("face", theirs.cell_data)):
         for name, values in getattr(shape, f"{kind}_attributes", {}).items():
             data[name] = np.array(values)
         colors = colors_of(shape, kind)
         if colors is not None:
             data[COLORS[0]] = colors
-    normals = normals_of(shape)
-    if normals is not None:
-        theirs.point_data[NORMALS] = normals
+    carried = normals_of(shape, normals)
+    if carried is not None:
+        theirs.point_data[NORMALS] = carried
         theirs.point_data.active_normals_name = NORMALS
 
 
@@ -115,11 +135,19 @@ def _triangulated(dataset: Any) -> Any:
 
 def _grid(image: Any) -> SdfGrid:
     """An image as a grid."""
-    values = image.point_data.get(SDF, image.point_data.active_scalars)
+    name = SDF if SDF in image.point_data else image.point_data.active_scalars_name
+    values = image.point_data.get(name) if name else None
     if values is None or values.ndim != 1:
         raise ValueError(f"dataset must have scalars at its points, given {', '.join(image.point_data) or 'none'}")
+    _warn_of_arrays([other for other in image.array_names if other != name], "a grid keeps one array of its points")
     lower, upper = np.array(image.bounds, dtype=np.float64).reshape(3, 2).T
     return SdfGrid(np.array(values).reshape(image.dimensions, order="F"), lower, upper)
+
+
+def _warn_of_arrays(names: Sequence[str], kept: str) -> None:
+    """Log that arrays are left out of what is kept."""
+    if names:
+        logger.warning("%s: %s left out", kept, ", ".join(names))
 
 
 def _popped(named: dict[str, np.ndarray], names: tuple[str, ...]) -> np.ndarray | None:

@@ -9,38 +9,45 @@ import numpy as np
 import trimesh
 
 from geomflow.files import write_atomically
-from geomflow.interop._carried import colors_of, normals_of, shares, vertex_colors_of
+from geomflow.interop._carried import colors_of, shares, warn_of_attributes, warn_of_colors
 from geomflow.libraries import library
 
 WRITABLE = (".usda", ".usdc", ".usd")
 
 
-def write_usd(mesh: trimesh.Trimesh, path: str | Path, meters_per_unit: float = 1.0) -> None:
+def write_usd(mesh: trimesh.Trimesh, path: str | Path, meters_per_unit: float = 1.0, normals: bool = False) -> None:
     """Write a mesh as the default prim `/mesh` of a stage: text (.usda) or binary (.usdc, .usd), +y up.
 
     Coordinates become float32. Colours are red, green and blue as shares of 255, of vertices or of faces; where some
     are not opaque, their opacity is written, too. The mesh is no subdivision surface: it looks as it is.
+    A texture and named attributes are left out with a logged warning.
 
     Args:
         mesh: The mesh.
         path: File to write, whole or not at all.
         meters_per_unit: Length of the mesh's unit in metres.
+        normals: Whether the vertex normals are written: given ones, else trimesh computes them.
 
     Raises:
-        ValueError: Another suffix than those of `WRITABLE`, or a unit that is not positive.
+        TypeError: It is no mesh.
+        ValueError: A mesh without faces, another suffix than those of `WRITABLE`, or a unit that is not positive.
         OSError: The file cannot be written or the disk is full; nothing is left behind.
         LibraryMissing: usd-core is not installed.
     """
     path = Path(path)
+    if not isinstance(mesh, trimesh.Trimesh):
+        raise TypeError(f"mesh must be a trimesh.Trimesh, given a {type(mesh).__name__}")
+    if not len(mesh.faces):
+        raise ValueError("mesh must have faces, given one without any")
     if path.suffix.lower() not in WRITABLE:
         raise ValueError(f"{path}: wanted one of {', '.join(WRITABLE)}, given {path.suffix or 'no suffix'!r}")
     if not meters_per_unit > 0:
         raise ValueError(f"meters_per_unit must be positive, given {meters_per_unit}")
-    stage = _stage(mesh, meters_per_unit)
+    stage = _stage(mesh, meters_per_unit, normals)
     write_atomically(path, _content(stage, path.suffix.lower()))
 
 
-def _stage(mesh: trimesh.Trimesh, meters_per_unit: float) -> Any:
+def _stage(mesh: trimesh.Trimesh, meters_per_unit: float, normals: bool) -> Any:
     """A stage in memory that holds the mesh."""
     usd, geom, vt = (_pxr(name) for name in ("Usd", "UsdGeom", "Vt"))
     stage = usd.Stage.CreateInMemory()
@@ -54,9 +61,8 @@ def _stage(mesh: trimesh.Trimesh, meters_per_unit: float) -> Any:
     prim.CreateFaceVertexCountsAttr(vt.IntArray.FromNumpy(np.full(len(mesh.faces), 3, dtype=np.int32)))
     prim.CreateFaceVertexIndicesAttr(vt.IntArray.FromNumpy(np.asarray(mesh.faces, dtype=np.int32).ravel()))
     prim.CreateExtentAttr(vt.Vec3fArray.FromNumpy(np.stack([points.min(axis=0), points.max(axis=0)])))
-    normals = normals_of(mesh)
-    if normals is not None:
-        prim.CreateNormalsAttr(vt.Vec3fArray.FromNumpy(normals.astype(np.float32)))
+    if normals:
+        prim.CreateNormalsAttr(vt.Vec3fArray.FromNumpy(np.asarray(mesh.vertex_normals, dtype=np.float32)))
     _paint(prim, mesh)
     return stage
 
@@ -64,8 +70,10 @@ def _stage(mesh: trimesh.Trimesh, meters_per_unit: float) -> Any:
 def _paint(prim: Any, mesh: trimesh.Trimesh) -> None:
     """Give the mesh the display colours, and opacities, of its vertices or faces."""
     tokens, vt = _pxr("UsdGeom").Tokens, _pxr("Vt")
+    warn_of_colors(mesh, "USD", faces=True)
+    warn_of_attributes(mesh, "USD")
     of_faces = colors_of(mesh, "face")
-    colors = vertex_colors_of(mesh, "USD") if of_faces is None else of_faces
+    colors = colors_of(mesh) if of_faces is None else of_faces
     if colors is None:
         return
     where, values = tokens.vertex if of_faces is None else tokens.uniform, shares(colors).astype(np.float32)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import trimesh
+from PIL import Image
 
 from geomflow.interop._carried import colors_of
 
@@ -32,6 +33,14 @@ def painted_cloud(seed: int = 0) -> trimesh.PointCloud:
     mesh = painted_mesh(seed)
     normals = {"normals": np.array(mesh.vertex_normals)}
     return trimesh.PointCloud(np.array(mesh.vertices), colors=np.array(mesh.visual.vertex_colors), metadata=normals)
+
+
+def textured_mesh() -> trimesh.Trimesh:
+    """A box with an image on it."""
+    box = trimesh.creation.box()
+    picture = Image.fromarray(np.zeros((2, 2, 3), dtype=np.uint8))
+    box.visual = trimesh.visual.TextureVisuals(uv=box.vertices[:, :2] + 0.5, image=picture)
+    return box
 
 
 def assert_same(ours, back, single: bool = False) -> None:

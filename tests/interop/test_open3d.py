@@ -19,12 +19,12 @@ def open3d():
 
 @pytest.mark.parametrize("shape", [painted_mesh(), painted_cloud()], ids=["mesh", "cloud"])
 def test_there_and_back(open3d, shape):
-    assert_same(shape, from_open3d(to_open3d(shape)))
+    assert_same(shape, from_open3d(to_open3d(shape, normals=True)))
 
 
 def test_what_open3d_sees(open3d):
     mesh = painted_mesh()
-    theirs = to_open3d(mesh)
+    theirs = to_open3d(mesh, normals=True)
     assert isinstance(theirs, open3d.geometry.TriangleMesh)
     assert theirs.is_watertight()
     assert theirs.get_volume() == pytest.approx(mesh.volume, rel=1e-12)
@@ -34,7 +34,7 @@ def test_what_open3d_sees(open3d):
 
 def test_what_is_not_carried_is_not_made_up(open3d):
     box = Box().mesh()
-    assert bare(box)
+    assert len(box.vertex_normals) == 8  # somebody looked at them
     assert bare(from_open3d(to_open3d(box)))
     points = np.random.default_rng(0).normal(size=(5, 3))
     cloud = to_open3d(points)
@@ -57,7 +57,9 @@ def test_colours_of_their_own_are_the_nearest_bytes(open3d):
 
 def test_tensor_geometries_come_back_as_well(open3d):
     mesh = painted_mesh()
-    assert_same(mesh, from_open3d(open3d.t.geometry.TriangleMesh.from_legacy(to_open3d(mesh))), single=True)
+    assert_same(
+        mesh, from_open3d(open3d.t.geometry.TriangleMesh.from_legacy(to_open3d(mesh, normals=True))), single=True
+    )
 
 
 def test_colours_of_faces_are_left_out_aloud(open3d, caplog):
@@ -65,6 +67,19 @@ def test_colours_of_faces_are_left_out_aloud(open3d, caplog):
     mesh.visual.face_colors = np.full((12, 4), [1, 2, 3, 255], dtype=np.uint8)
     assert not to_open3d(mesh).has_vertex_colors()
     assert "Open3D gets colours of vertices only: those of the mesh's face are left out" in caplog.text
+
+
+def test_named_attributes_are_left_out_aloud(open3d, caplog):
+    mesh = Box().mesh()
+    mesh.vertex_attributes["heat"], mesh.face_attributes["part"] = np.zeros(8), np.zeros(12)
+    to_open3d(mesh)
+    assert "Open3D gets no named attributes: heat, part left out" in caplog.text
+
+
+def test_a_texture_of_theirs_is_left_out_aloud(open3d, caplog):
+    box = open3d.geometry.TriangleMesh.create_box(create_uv_map=True)
+    assert bare(from_open3d(box))
+    assert "the texture of an Open3D mesh is left out" in caplog.text
 
 
 def test_what_is_no_shape_is_refused(open3d):

@@ -40,7 +40,7 @@ def boxes() -> list[trimesh.Trimesh]:
 
 def test_meshes_there_and_back(structures):
     meshes = boxes()
-    batch = to_pytorch3d(meshes)
+    batch = to_pytorch3d(meshes, normals=True)
     assert isinstance(batch, structures.Meshes)
     assert batch.num_verts_per_mesh().tolist() == [len(mesh.vertices) for mesh in meshes]
     assert batch.verts_packed().dtype == torch.float32
@@ -59,7 +59,7 @@ def test_their_areas_are_ours(structures):
 
 def test_colours_there_and_back(textures):
     meshes = [painted_mesh(0), painted_mesh(1)]
-    batch = to_pytorch3d(meshes)
+    batch = to_pytorch3d(meshes, normals=True)
     assert isinstance(batch.textures, textures.TexturesVertex)
     for mesh, back in zip(meshes, from_pytorch3d(batch), strict=True):
         assert_same(mesh, back, single=True)
@@ -76,15 +76,18 @@ def test_clouds_there_and_back(structures):
 
 def test_what_is_not_carried_is_not_made_up(structures):
     points = np.random.default_rng(0).normal(size=(5, 3))
-    assert all(bare(shape) for shape in from_pytorch3d(to_pytorch3d([Box().mesh(), Box().mesh()])))
+    looked_at = Box().mesh()
+    assert len(looked_at.vertex_normals) == 8
+    assert all(bare(shape) for shape in from_pytorch3d(to_pytorch3d([Box().mesh(), looked_at, boxes()[1]])))
     (cloud,) = from_pytorch3d(to_pytorch3d([points]))
     assert bare(cloud)
     np.testing.assert_array_equal(cloud.vertices, points.astype(np.float32))
 
 
-def test_normals_of_one_are_normals_of_all(structures):
+def test_normals_that_no_one_gave_are_computed(structures):
     given, plain = boxes()[1], Box().mesh()
-    batch = to_pytorch3d([given, plain])
+    batch = to_pytorch3d([given, plain], normals=True)
+    np.testing.assert_array_equal(batch.verts_normals_list()[0], given.vertex_normals.astype(np.float32))
     np.testing.assert_allclose(batch.verts_normals_list()[1], Box().mesh().vertex_normals, atol=1e-6)
 
 

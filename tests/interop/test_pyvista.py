@@ -10,7 +10,7 @@ from geomflow.errors import LibraryMissing
 from geomflow.geometry import SdfGrid, extract_mesh, sdf_grid
 from geomflow.geometry.primitives import Box, Sphere
 from geomflow.interop import from_pyvista, to_pyvista
-from tests.interop.shapes import assert_same, bare, library, painted_cloud, painted_mesh
+from tests.interop.shapes import assert_same, bare, library, painted_cloud, painted_mesh, textured_mesh
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def pyvista():
 
 @pytest.mark.parametrize("shape", [painted_mesh(), painted_cloud()], ids=["mesh", "cloud"])
 def test_there_and_back(pyvista, shape):
-    assert_same(shape, from_pyvista(to_pyvista(shape)))
+    assert_same(shape, from_pyvista(to_pyvista(shape, normals=True)))
 
 
 def test_attributes_keep_their_names_and_types(pyvista):
@@ -45,7 +45,7 @@ def test_colours_of_faces_there_and_back(pyvista):
 
 def test_what_pyvista_sees(pyvista):
     mesh = painted_mesh()
-    theirs = to_pyvista(mesh)
+    theirs = to_pyvista(mesh, normals=True)
     assert theirs.is_manifold
     assert theirs.volume == pytest.approx(mesh.volume, rel=1e-9)
     np.testing.assert_array_equal(theirs.point_data.active_normals, mesh.vertex_normals)
@@ -54,14 +54,54 @@ def test_what_pyvista_sees(pyvista):
 
 def test_what_is_not_carried_is_not_made_up(pyvista):
     points = np.random.default_rng(0).normal(size=(5, 3))
-    assert bare(from_pyvista(to_pyvista(Box().mesh())))
+    box = Box().mesh()
+    assert len(box.vertex_normals) == 8  # somebody looked at them
+    assert bare(from_pyvista(to_pyvista(box)))
     assert bare(from_pyvista(to_pyvista(points)))
     np.testing.assert_array_equal(from_pyvista(to_pyvista(points)).vertices, points)
 
 
+def test_normals_that_no_one_gave_are_computed(pyvista):
+    normals = to_pyvista(Sphere(0.5).mesh(), normals=True).point_data.active_normals
+    np.testing.assert_allclose(normals, Sphere(0.5).mesh().vertices / 0.5, atol=0.05)
+
+
+def test_a_texture_is_left_out_aloud(pyvista, caplog):
+    assert "RGBA" not in to_pyvista(textured_mesh()).point_data
+    assert caplog.messages == [
+        "PyVista gets colours of vertices and faces only: those of the mesh's texture are left out"
+    ]
+
+
+def test_what_keeps_all_is_silent(pyvista, caplog):
+    mesh = Box().mesh()
+    mesh.visual.face_colors = np.full((12, 4), [1, 2, 3, 255], dtype=np.uint8)
+    mesh.vertex_attributes["heat"] = np.arange(8.0)
+    for shape in (mesh, painted_mesh(), painted_cloud(), sdf_grid(Sphere(0.6).mesh(), 8)):
+        from_pyvista(to_pyvista(shape, normals=True))
+    assert caplog.messages == []
+
+
+def test_arrays_without_a_place_are_left_out_aloud(pyvista, caplog):
+    cloud = to_pyvista(painted_cloud())
+    cloud["heat"] = np.arange(cloud.n_points)
+    assert_same(painted_cloud(), from_pyvista(cloud))
+    mesh = to_pyvista(painted_mesh(), normals=True)
+    mesh.cell_data["RGBA"] = np.zeros((mesh.n_cells, 4), dtype=np.uint8)
+    assert_same(painted_mesh(), from_pyvista(mesh))
+    image = to_pyvista(SdfGrid(np.zeros((2, 2, 2), dtype=np.float32), -np.ones(3), np.ones(3)))
+    image["heat"] = np.arange(8.0)
+    assert not from_pyvista(image).values.any()
+    assert caplog.messages == [
+        "a cloud keeps normals and colours of points: heat left out",
+        "a mesh keeps colours of vertices or of faces: RGBA left out",
+        "a grid keeps one array of its points: heat left out",
+    ]
+
+
 def test_the_copy_is_a_copy(pyvista):
     mesh = painted_mesh()
-    theirs = to_pyvista(mesh)
+    theirs = to_pyvista(mesh, normals=True)
     theirs.points[:] = 0
     theirs["RGBA"][:] = 0
     theirs.point_data.active_normals[:] = 0

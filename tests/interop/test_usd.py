@@ -9,7 +9,7 @@ import trimesh
 from geomflow.errors import LibraryMissing
 from geomflow.geometry.primitives import Box
 from geomflow.interop import write_usd
-from tests.interop.shapes import library, painted_mesh
+from tests.interop.shapes import library, painted_cloud, painted_mesh, textured_mesh
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def read(path):
 @pytest.mark.parametrize("suffix", [".usda", ".usdc", ".usd"])
 def test_a_stage_holds_the_mesh(geom, tmp_path, suffix):
     mesh = painted_mesh()
-    write_usd(mesh, tmp_path / f"torus{suffix}", meters_per_unit=0.01)
+    write_usd(mesh, tmp_path / f"torus{suffix}", meters_per_unit=0.01, normals=True)
     stage, prim = read(tmp_path / f"torus{suffix}")
     assert geom.GetStageUpAxis(stage) == "Y"
     assert geom.GetStageMetersPerUnit(stage) == 0.01
@@ -50,7 +50,7 @@ def test_the_stage_passes_pixars_checks(geom, tmp_path):
     from pxr import Usd
 
     validation = library("pxr.UsdValidation", "'usd-core>=25.2'")
-    write_usd(painted_mesh(), tmp_path / "torus.usda")
+    write_usd(painted_mesh(), tmp_path / "torus.usda", normals=True)
     context = validation.ValidationContext(validation.ValidationRegistry().GetOrLoadAllValidators())
     assert [error.GetMessage() for error in context.Validate(Usd.Stage.Open(str(tmp_path / "torus.usda")))] == []
 
@@ -67,10 +67,42 @@ def test_faces_may_have_colours_and_glass_may_be_seen_through(geom, tmp_path):
 
 
 def test_what_is_not_carried_is_not_written(geom, tmp_path):
-    write_usd(Box().mesh(), tmp_path / "box.usda")
+    box = Box().mesh()
+    assert len(box.vertex_normals) == 8  # somebody looked at them
+    write_usd(box, tmp_path / "box.usda")
     _, prim = read(tmp_path / "box.usda")
     assert not prim.GetNormalsAttr().HasAuthoredValue()
     assert not prim.GetDisplayColorPrimvar().HasValue()
+
+
+def test_what_usd_has_no_place_for_is_left_out_aloud(geom, tmp_path, caplog):
+    mesh = textured_mesh()
+    mesh.face_attributes["part"] = np.zeros(12)
+    write_usd(mesh, tmp_path / "box.usda")
+    _, prim = read(tmp_path / "box.usda")
+    assert not prim.GetDisplayColorPrimvar().HasValue()
+    assert caplog.messages == [
+        "USD gets colours of vertices and faces only: those of the mesh's texture are left out",
+        "USD gets no named attributes: part left out",
+    ]
+
+
+def test_what_keeps_all_is_silent(geom, tmp_path, caplog):
+    mesh = Box().mesh()
+    mesh.visual.face_colors = np.full((12, 4), [1, 2, 3, 255], dtype=np.uint8)
+    write_usd(mesh, tmp_path / "box.usda")
+    write_usd(painted_mesh(), tmp_path / "torus.usda", normals=True)
+    assert caplog.messages == []
+
+
+def test_what_is_no_mesh_with_faces_is_refused(tmp_path, unchecked_shapes):
+    with pytest.raises(TypeError, match=r"mesh must be a trimesh.Trimesh, given a PointCloud"):
+        write_usd(painted_cloud(), tmp_path / "cloud.usda")
+    with pytest.raises(TypeError, match=r"mesh must be a trimesh.Trimesh, given a list"):
+        write_usd([painted_mesh()], tmp_path / "list.usda")
+    with pytest.raises(ValueError, match="mesh must have faces, given one without any"):
+        write_usd(trimesh.Trimesh(), tmp_path / "empty.usda")
+    assert not any(tmp_path.iterdir())
 
 
 def test_wrong_arguments_are_named(tmp_path):
