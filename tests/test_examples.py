@@ -20,7 +20,8 @@ from geomflow.model import LatentScale
 from geomflow.train import train
 
 ROOT = Path(__file__).resolve().parent.parent
-GUIDES = ["docs/index.md", "docs/steering.md", "docs/ops.md"]
+GUIDES = ["docs/index.md", "docs/steering.md", "docs/ops.md", "docs/pictures.md"]
+FIRST_ONLY = ("docs/ops.md", "docs/pictures.md")
 SMALL = {
     "dataset.name": "docs.examples.disks",
     "condition": "",
@@ -38,7 +39,7 @@ def examples(guide: str) -> list[str]:
 def test_examples_run_as_they_are_printed(guide, tmp_path, monkeypatch, unchecked_shapes):
     monkeypatch.chdir(tmp_path)
     shared = {"__name__": "__example__"}
-    for example in examples(guide)[: 1 if guide == "docs/ops.md" else None]:
+    for example in examples(guide)[: 1 if guide in FIRST_ONLY else None]:
         exec(compile(example, guide, "exec"), shared)
     assert _claims(guide, shared, tmp_path)
 
@@ -51,6 +52,9 @@ def _claims(guide: str, found: dict, folder: Path) -> bool:
     if guide == "docs/steering.md":
         upper = found["known"][..., None]
         return bool((found["filled"] == found["images"])[upper.repeat(1, -1)].all()) and found["steps"] >= 1
+    if guide == "docs/pictures.md":
+        page = (folder / "mesh.html").read_text()
+        return "<script" in page and not re.search(r'src="https?://', page)
     return bool((found["nearest"][:, :, 0] == found["points"])[0].all())
 
 

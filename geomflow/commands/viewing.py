@@ -24,17 +24,24 @@ def view(
 
     Args:
         path: Mesh, points, grid of distances (.npy, .safetensors) or shape record; or a folder of them, which may be
-            that of a generation or a prepared dataset.
+            that of generated shapes or a prepared dataset.
         out: .html for a page that turns and opens offline, .png for a sheet, .gif or .mp4 for one mesh that turns.
         backend: What draws a page.
         limit: Files of a folder that are drawn, at most.
         columns: Panels per row.
+
+    Raises:
+        ConfigError: No columns, or a backend for what is no page.
     """
-    from geomflow.viz.display import check_path, save_html
+    from geomflow.viz.display import PAGE_SUFFIXES, check_path, save_html
     from geomflow.viz.files import find
     from geomflow.viz.turning import turntable
 
     check_path(out, SUFFIXES)
+    if columns < 1:
+        raise ConfigError(f"--columns must be at least 1, given {columns}")
+    if backend != "plotly" and out.suffix.lower() not in PAGE_SUFFIXES:
+        raise ConfigError(f"--backend draws pages ({', '.join(PAGE_SUFFIXES)}), given {out}")
     found = find(path, limit)
     for name, reason in found.unreadable.items():
         say(f"skipped {name}: {reason}")
@@ -69,14 +76,23 @@ def _picture(item: Any, number: int) -> Any:
     item = extract_mesh(item) if isinstance(item, SdfGrid) else item
     if isinstance(item, trimesh.Trimesh):
         return render(normalize(item).mesh, color=PALETTE[number % len(PALETTE)])
-    return render_points(np.asarray(item.vertices if isinstance(item, trimesh.PointCloud) else item))
+    if not isinstance(item, trimesh.PointCloud):
+        return render_points(np.asarray(item))
+    bytes_of = np.asarray(item.colors)
+    colors = bytes_of[:, :3] / 255 if len(bytes_of) == len(item.vertices) else None
+    return render_points(np.asarray(item.vertices), colors=colors)
 
 
 def _only_mesh(items: list[Any], path: Path) -> Any:
     import trimesh
 
+    from geomflow.geometry.extract import extract_mesh
     from geomflow.geometry.frame import normalize
+    from geomflow.geometry.grid import SdfGrid
 
-    if len(items) != 1 or not isinstance(items[0], trimesh.Trimesh):
+    if len(items) != 1:
         raise ConfigError(f"{path}: wanted one mesh for a film, found {len(items)} things to draw; try .html or .png")
-    return normalize(items[0]).mesh
+    item = extract_mesh(items[0]) if isinstance(items[0], SdfGrid) else items[0]
+    if not isinstance(item, trimesh.Trimesh):
+        raise ConfigError(f"{path}: wanted a mesh for a film, found points; try .html or .png")
+    return normalize(item).mesh

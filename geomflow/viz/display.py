@@ -71,7 +71,11 @@ def check_path(path: str | Path, suffixes: tuple[str, ...]) -> None:
 
 
 def _scene(x: Any, options: dict[str, Any]) -> Scene:
-    return x if isinstance(x, Scene) else scene_of(x, **options)
+    if not isinstance(x, Scene):
+        return scene_of(x, **options)
+    if options:
+        raise ValueError(f"options are for scene_of, and x is a scene already, given {', '.join(options)}")
+    return x
 
 
 def _backend(name: str, known: tuple[str, ...]) -> ModuleType:

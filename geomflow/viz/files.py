@@ -20,6 +20,8 @@ TENSORS = ".safetensors"
 KNOWN = (*SUFFIXES, *POINT_SUFFIXES, *ARRAY_SUFFIXES, TENSORS)
 """Endings of files that can be drawn."""
 
+KNOWN_LIST = ", ".join(KNOWN)
+
 
 @dataclass(frozen=True)
 class Found:
@@ -57,6 +59,8 @@ def find(path: str | Path, limit: int = 24) -> Found:
         raise ValueError(f"limit must be at least 1, given {limit}")
     if not path.exists():
         raise RecordError(f"{path}: wanted a file or folder, found nothing of that name")
+    if path.is_file() and path.suffix.lower() not in KNOWN:
+        raise RecordError(f"{path}: wanted a file ending in {KNOWN_LIST}")
     return _of_folder(path, limit) if path.is_dir() else _of_file(path)
 
 
@@ -77,7 +81,7 @@ def _of_folder(folder: Path, limit: int) -> Found:
             unreadable[name] = str(error).removeprefix(f"{file}: ")
     if not items:
         why = "; ".join(f"{name}: {reason}" for name, reason in unreadable.items())
-        raise RecordError(f"{folder}: found no file that can be drawn{f' ({why})' if why else ''}")
+        raise RecordError(f"{folder}: found no file that can be drawn ({why or f'wanted {KNOWN_LIST}'})")
     return Found(items, titles, unreadable, max(0, len(files) - limit))
 
 
@@ -113,13 +117,15 @@ def _parts(record: ShapeRecord) -> list[Any]:
 
 
 def _array(path: Path) -> list[Any]:
-    """Points (n, 3), clouds (b, n, 3), or a grid of distances (x, y, z)."""
+    """Points (n, 3) with any attributes beside them, clouds (b, n, 3), or a grid of distances (x, y, z)."""
     try:
         shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
     except (ValueError, OSError, EOFError) as error:
         raise RecordError(f"{path}: not a readable .npy file ({error})") from error
     if len(shape) == 3 and shape[2] == 3:
         return list(np.load(path))
+    if len(shape) == 2 and shape[1] > 3:
+        return [np.load(path)[:, :3]]
     return [read_grid(path) if len(shape) == 3 else read_mesh(path)]
 
 

@@ -22,6 +22,9 @@ from geomflow.viz.camera import (
 )
 from geomflow.warp_runtime import wp
 
+FARTHEST = 2.0
+"""Largest coordinate of a mesh that is drawn: what is farther away is not in the picture."""
+
 OCCLUSION_RAYS = wp.constant(10)
 SHADOW_RAYS = wp.constant(3)
 """Rays per sample; the four samples of a pixel draw theirs independently."""
@@ -40,10 +43,16 @@ def render(
         color: Red, green and blue in [0, 1].
 
     Raises:
-        ValueError: The mesh has no faces, or the size is not positive.
+        ValueError: The mesh has no faces or is far from the unit cube, or the size is not positive.
     """
     if not len(mesh.faces):
         raise ValueError("mesh must have faces to be drawn, given one without any")
+    farthest = float(np.abs(mesh.bounds).max())
+    if farthest > FARTHEST:
+        raise ValueError(
+            f"mesh must lie in [-1, 1]^3 to be in the picture, its largest coordinate is {farthest:.3g}: "
+            "draw normalize(mesh).mesh"
+        )
     if size < 1:
         raise ValueError(f"size must be at least 1 pixel, not {size}")
     fine = size * SAMPLES_PER_AXIS

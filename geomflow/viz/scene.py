@@ -38,9 +38,18 @@ class Trajectory:
 
     Attributes:
         points: Where all are at every step, the noise first.
+
+    Raises:
+        ValueError: The points have another shape.
     """
 
     points: Float[np.ndarray, "steps n 3"]
+
+    def __post_init__(self) -> None:
+        """Check the shape."""
+        shape = np.shape(self.points)
+        if len(shape) != 3 or shape[2] != 3:
+            raise ValueError(f"points must be of shape (steps, n, 3), given {shape}")
 
 
 @dataclass(frozen=True)
@@ -114,7 +123,10 @@ def _items(x: Any) -> list[Any]:
     if hasattr(x, "meshes"):  # a Generation, whose module would load torch
         return list(x.meshes)
     if isinstance(getattr(x, "points", None), np.ndarray):  # a PointGeneration
-        return [x.points] if x.colors is None else [trimesh.PointCloud(x.points, colors=x.colors)]
+        colors = getattr(x, "colors", None)
+        return [x.points] if colors is None else [trimesh.PointCloud(x.points, colors=colors)]
+    if hasattr(x, "pictures"):  # an ImageGeneration
+        raise TypeError(f"wanted {ACCEPTED}, given images: geomflow.viz.image_sheet(x.pictures) draws them")
     array = _array(x)
     return [array] if array.ndim == 2 else list(array)
 

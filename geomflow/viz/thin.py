@@ -25,7 +25,8 @@ def clustered(surface: Surface, limit: int) -> Surface:
     """Return a surface of at most `limit` triangles: as it is, or with the vertices of each cell of a lattice as one.
 
     That one lies at their mean and has the mean of their colours and values; triangles with two corners in one cell
-    vanish (vertex clustering, Rossignac and Borrel, 1993). The lattice is the finest that leaves few enough.
+    vanish (vertex clustering, Rossignac and Borrel, 1993). Of lattices each 0.8 times as fine as the one
+    before, it is the first that leaves few enough.
 
     Args:
         surface: The surface.
@@ -40,7 +41,7 @@ def clustered(surface: Surface, limit: int) -> Surface:
 
 
 def _merged(surface: Surface, cells: float) -> Surface:
-    lower, extent = surface.vertices.min(axis=0), np.ptp(surface.vertices, axis=0).max()
+    lower, extent = surface.vertices.min(axis=0), np.ptp(surface.vertices, axis=0).max() or 1.0
     cell = ((surface.vertices - lower) / extent * cells).astype(int)
     _, first, group = np.unique(cell, axis=0, return_index=True, return_inverse=True)
     group, count = group.ravel(), len(first)

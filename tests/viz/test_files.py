@@ -43,6 +43,11 @@ def test_a_folder_is_a_gallery_in_the_order_of_names(folder):
     assert not found.unreadable["c.obj"].startswith(str(folder))
 
 
+def test_points_that_were_sampled_with_normals_are_drawn_as_points(tmp_path):
+    write_points([{"points": POINTS, "normals": POINTS}], tmp_path / "a.npy", len(POINTS), ["points", "normals"])
+    np.testing.assert_array_equal(read_items(tmp_path / "a.npy")[0], POINTS)
+
+
 def test_files_beyond_the_limit_are_counted(folder):
     found = find(folder, limit=2)
     assert found.titles == ["a.npy", "b.ply"]
@@ -50,7 +55,7 @@ def test_files_beyond_the_limit_are_counted(folder):
 
 
 def test_a_folder_of_nothing_that_can_be_read_is_refused_with_the_reasons(tmp_path):
-    with pytest.raises(RecordError, match=r"found no file that can be drawn$"):
+    with pytest.raises(RecordError, match=r"found no file that can be drawn \(wanted \..*\.safetensors\)$"):
         find(tmp_path)
     (tmp_path / "a.obj").write_text("nonsense")
     (tmp_path / "b.safetensors").write_bytes(b"no")
@@ -134,3 +139,28 @@ def test_the_verb_refuses_what_it_cannot_write(folder, tmp_path, capsys):
     assert "page.pdf: wanted a file ending in .html, .htm, .png, .gif, .mp4" in capsys.readouterr().err
     assert main(["view", str(folder), "--out", str(tmp_path / "film.gif")]) == 2
     assert "wanted one mesh for a film, found 4 things to draw" in capsys.readouterr().err
+    assert main(["view", str(folder / "a.npy"), "--out", str(tmp_path / "film.gif")]) == 2
+    assert "wanted a mesh for a film, found points; try .html or .png" in capsys.readouterr().err
+    assert main(["view", str(folder), "--out", str(tmp_path / "a.png"), "--columns", "0"]) == 2
+    assert "--columns must be at least 1, given 0" in capsys.readouterr().err
+    assert main(["view", str(folder), "--out", str(tmp_path / "a.png"), "--backend", "pyvista"]) == 2
+    assert "--backend draws pages (.html, .htm), given " in capsys.readouterr().err
+    (tmp_path / "a.txt").touch()
+    assert main(["view", str(tmp_path / "a.txt"), "--out", str(tmp_path / "a.png")]) == 1
+    assert "a.txt: wanted a file ending in " in capsys.readouterr().err
+
+
+def test_the_verb_hands_on_who_draws(folder, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr("geomflow.viz.display.save_html", lambda items, out, backend, **options: asked.append(backend))
+    for backend in ("plotly", "pyvista"):
+        assert main(["view", str(folder / "b.ply"), "--out", str(tmp_path / "b.html"), "--backend", backend]) == 0
+    assert asked == ["plotly", "pyvista"]
+
+
+def test_a_sheet_shows_points_in_their_colours(tmp_path):
+    colors = np.tile([[220, 30, 30, 255]], (len(POINTS), 1)).astype(np.uint8)
+    trimesh.PointCloud(POINTS, colors=colors).export(tmp_path / "a.ply")
+    assert main(["view", str(tmp_path / "a.ply"), "--out", str(tmp_path / "a.png")]) == 0
+    red, green, _ = np.moveaxis(np.asarray(Image.open(tmp_path / "a.png")).astype(int), -1, 0)
+    assert (red > green + 40).sum() > len(POINTS)

@@ -57,6 +57,8 @@ def test_a_sheet_has_rows_columns_and_labels(tmp_path):
 def test_bad_input_is_named():
     with pytest.raises(ValueError, match="must have faces to be drawn"):
         render(trimesh.Trimesh())
+    with pytest.raises(ValueError, match=r"largest coordinate is 50: draw normalize\(mesh\)\.mesh"):
+        render(trimesh.creation.icosphere(1, 50.0))
     with pytest.raises(ValueError, match="size must be at least 1 pixel"):
         render(Sphere().mesh(), size=0)
     with pytest.raises(ValueError, match="given 0 and 4"):
@@ -75,6 +77,13 @@ def test_points_lie_where_the_same_mesh_is_drawn():
     both = np.concatenate([near, far])
     picture = render_points(both, 32, 0.0, 0.0, colors=np.array([[1.0, 0, 0], [0, 0, 1.0]]), frame=points, radius=3)
     assert red(picture)[16, 16]
+
+
+def test_of_two_points_the_nearer_is_darker():
+    """Left the far one, right the near one, seen from the front."""
+    points = np.array([[-0.5, 0.0, -0.8], [0.5, 0.0, 0.8]])
+    picture = render_points(points, 64, 0.0, 0.0, frame=np.array([[-1.0] * 3, [1.0] * 3]), radius=3).astype(int)
+    assert picture[:, 32:].min() < picture[:, :32].min() - 20
 
 
 def test_a_skeleton_shows_through_its_surface():

@@ -1,5 +1,7 @@
 """What is described for drawing is what was given: positions, faces, values, and nothing that is not there."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -9,9 +11,8 @@ from geomflow.generation import Generation, Shape
 from geomflow.geometry.grid import SdfGrid
 from geomflow.geometry.primitives import Box, Sphere
 from geomflow.pipelines.points import PointGeneration
-from geomflow.viz import Trajectory, scene_of
+from geomflow.viz import Trajectory, scene_of, show
 from geomflow.viz.layers import Lines, Points, Slice, Surface, color_range
-from geomflow.viz.scene import NORMAL_LENGTH
 
 POINTS = np.random.default_rng(3).uniform(-1, 1, (50, 3))
 
@@ -83,7 +84,7 @@ def test_normals_are_lines_of_a_share_of_the_diagonal():
     normals = POINTS / np.linalg.norm(POINTS, axis=1, keepdims=True)
     _, lines = only(POINTS, normals=normals)
     diagonal = np.linalg.norm(np.ptp(POINTS, axis=0))
-    np.testing.assert_allclose(lines.ends - lines.starts, NORMAL_LENGTH * diagonal * normals, atol=1e-12)
+    np.testing.assert_allclose(lines.ends - lines.starts, 0.03 * diagonal * normals, atol=1e-12)
 
 
 def test_slices_are_the_middle_planes_of_a_grid_and_its_surface_a_ball():
@@ -95,6 +96,7 @@ def test_slices_are_the_middle_planes_of_a_grid_and_its_surface_a_ball():
         np.testing.assert_allclose(plane.nodes[..., axis], 0, atol=1e-12)
         np.testing.assert_allclose(np.linalg.norm(plane.nodes, axis=2) - 1.2, plane.values, atol=1e-6)
     np.testing.assert_allclose(np.linalg.norm(surface.vertices, axis=1), 1.2, atol=2e-3)
+    assert 0 < surface.opacity < 1
 
 
 def test_slices_of_fine_grids_take_every_second_node():
@@ -163,6 +165,33 @@ def test_a_large_mesh_becomes_coarser_and_stays_where_it_is():
     assert np.linalg.norm(surface.vertices, axis=1).min() > 0.75
     np.testing.assert_allclose(surface.values, surface.vertices[:, 1], atol=1e-12)
     assert scene.panels[0].title == f"{len(surface.faces):,} of {len(ball.faces):,} triangles"
+
+
+def test_a_page_of_a_huge_mesh_or_cloud_stays_small():
+    ball = trimesh.creation.icosphere(7, 0.8)
+    assert len(ball.faces) > 300_000
+    assert len(scene_of(ball).panels[0].layers[0].faces) <= 300_000
+    assert len(scene_of(np.zeros((200_000, 3)) + np.arange(200_000)[:, None]).panels[0].layers[0].places()) == 100_000
+
+
+@pytest.mark.usefixtures("unchecked_shapes")
+def test_steps_of_no_points_are_refused():
+    with pytest.raises(ValueError, match=r"points must be of shape \(steps, n, 3\), given \(4, 3\)"):
+        Trajectory(np.zeros((4, 3)))
+
+
+def test_images_are_sent_to_their_own_sheet():
+    with pytest.raises(TypeError, match=r"given images: geomflow\.viz\.image_sheet\(x\.pictures\) draws them"):
+        scene_of(SimpleNamespace(pictures=[np.zeros((2, 2))]))
+
+
+def test_a_prediction_of_joints_is_drawn_as_its_points():
+    assert (only(SimpleNamespace(points=POINTS))[0].places() == POINTS).all()
+
+
+def test_options_of_a_scene_that_is_made_already_are_refused():
+    with pytest.raises(ValueError, match="options are for scene_of, and x is a scene already, given columns"):
+        show(scene_of(POINTS), columns=2)
 
 
 def test_numbers_of_both_signs_are_white_at_zero():

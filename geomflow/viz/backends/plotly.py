@@ -69,9 +69,12 @@ def _grid(scene: Scene) -> Any:
 
 def _animation(scene: Scene) -> Any:
     objects = library("plotly.graph_objects", "this page", "geomflow[viz]")
-    frames = [objects.Frame(data=_traces(panel, 0), name=panel.title) for panel in scene.panels]
+    frames = [objects.Frame(data=_traces(panel, 0), name=str(i)) for i, panel in enumerate(scene.panels)]
     figure = objects.Figure(data=_traces(scene.panels[0], 0), frames=frames)
-    steps = [{"label": p.title, "method": "animate", "args": [[p.title], _AT_ONCE]} for p in scene.panels]
+    steps = [
+        {"label": panel.title, "method": "animate", "args": [[str(i)], _AT_ONCE]}
+        for i, panel in enumerate(scene.panels)
+    ]
     figure.update_layout(sliders=[{"steps": steps, "currentvalue": {"visible": False}}])
     figure.update_scenes(_space(), **_limits(scene))
     return _sized(figure, scene, 1, 1).update_layout(margin={"l": 40, "r": 40})

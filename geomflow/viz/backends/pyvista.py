@@ -94,8 +94,8 @@ def _reason(code: int, stderr: str) -> str:
     missing = [package for name, package in SYSTEM_LIBRARIES.items() if not ctypes.util.find_library(name)]
     if missing:
         return f"a system library is missing: apt-get install {' '.join(missing)}"
-    said = stderr.strip().splitlines()
-    return f"a trial ended with exit code {code}{f' ({said[-1]})' if said else ''}"
+    usual = f"a system library does not load; usually apt-get install {' '.join(SYSTEM_LIBRARIES.values())} mends it"
+    return f"a trial ended with exit code {code}: {usual}"
 
 
 @contextmanager
