@@ -8,7 +8,7 @@ from geomflow.libraries import library
 from geomflow.viz.camera import PALETTE, camera_at
 from geomflow.viz.layers import Layer, Lines, Panel, Points, Scene, Slice, Surface, color_range
 
-DISTANCE = 1.9
+DISTANCE = 2.6
 """Distance of the camera, in plotly's units."""
 
 WIDTH, SPACING = 1.25, 0.02
