@@ -14,7 +14,8 @@ def test_a_library_that_is_there_is_its_module():
 
 
 def test_a_missing_one_is_named_with_its_cure(monkeypatch):
-    monkeypatch.setitem(sys.modules, "plotly", None)  # how Python says that a module is not to be found
+    for module in ("plotly", "plotly.graph_objects"):
+        monkeypatch.setitem(sys.modules, module, None)  # how Python says that a module is not to be found
     with pytest.raises(LibraryMissing) as caught:
         library("plotly.graph_objects", "a page that turns", "geomflow[viz]")
     assert str(caught.value) == "a page that turns needs plotly: pip install 'geomflow[viz]'"

@@ -15,8 +15,6 @@ from tests.flow.oracles import eight_gaussians
 
 STEPS, WORLD = 3, 2
 
-pytestmark = pytest.mark.slow  # tests/train/test_processes.py is its default twin, through the whole of a training
-
 
 def loss_module(objective: str) -> LossModule:
     """The same small loss in every process."""

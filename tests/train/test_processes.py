@@ -18,6 +18,10 @@ from geomflow.train import train
 from geomflow.train.run import Run
 from tests.train.cases import AUTOENCODER, QUICK, flow_config, losses, train_until
 
+pytestmark = (
+    pytest.mark.slow
+)  # gloo may abort a process that is done and exits; tests/flow/test_distributed.py is quick
+
 WORLD = 2
 SHARED = replace(QUICK, steps=4, batch_size=4, micro_batches=2, save_every=2)
 TOLERANCE = 1e-6
