@@ -63,36 +63,34 @@ def _save_sheet(items: list[Any], out: Path, columns: int) -> None:
 
 def _picture(item: Any, number: int) -> Any:
     """A mesh or a grid's surface by the ray caster, points as dots."""
-    import numpy as np
-    import trimesh
-
-    from geomflow.geometry.extract import extract_mesh
-    from geomflow.geometry.frame import normalize
-    from geomflow.geometry.grid import SdfGrid
     from geomflow.viz.camera import PALETTE
     from geomflow.viz.dots import render_points
     from geomflow.viz.ray_caster import render
+    from geomflow.viz.scene import cloud_of
 
-    item = extract_mesh(item) if isinstance(item, SdfGrid) else item
-    if isinstance(item, trimesh.Trimesh):
-        return render(normalize(item).mesh, color=PALETTE[number % len(PALETTE)])
-    if not isinstance(item, trimesh.PointCloud):
-        return render_points(np.asarray(item))
-    bytes_of = np.asarray(item.colors)
-    colors = bytes_of[:, :3] / 255 if len(bytes_of) == len(item.vertices) else None
-    return render_points(np.asarray(item.vertices), colors=colors)
+    mesh = _surface_of(item)
+    if mesh is not None:
+        return render(mesh, color=PALETTE[number % len(PALETTE)])
+    points, colors = cloud_of(item)
+    return render_points(points, colors=colors)
 
 
 def _only_mesh(items: list[Any], path: Path) -> Any:
+    if len(items) != 1:
+        raise ConfigError(f"{path}: wanted one mesh for a film, found {len(items)} things to draw; try .html or .png")
+    mesh = _surface_of(items[0])
+    if mesh is None:
+        raise ConfigError(f"{path}: wanted a mesh for a film, found points; try .html or .png")
+    return mesh
+
+
+def _surface_of(item: Any) -> Any:
+    """A mesh, or a grid's surface, in the unit frame; None of points."""
     import trimesh
 
     from geomflow.geometry.extract import extract_mesh
     from geomflow.geometry.frame import normalize
     from geomflow.geometry.grid import SdfGrid
 
-    if len(items) != 1:
-        raise ConfigError(f"{path}: wanted one mesh for a film, found {len(items)} things to draw; try .html or .png")
-    item = extract_mesh(items[0]) if isinstance(items[0], SdfGrid) else items[0]
-    if not isinstance(item, trimesh.Trimesh):
-        raise ConfigError(f"{path}: wanted a mesh for a film, found points; try .html or .png")
-    return normalize(item).mesh
+    mesh = extract_mesh(item) if isinstance(item, SdfGrid) else item
+    return normalize(mesh).mesh if isinstance(mesh, trimesh.Trimesh) else None

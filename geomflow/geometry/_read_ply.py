@@ -63,6 +63,14 @@ def ply_vertex_properties(data: bytes) -> dict[str, np.ndarray]:
     return {name: column.values for name, column in _tables(data).get("vertex", {}).items()}
 
 
+def ply_colors(columns: dict[str, np.ndarray]) -> np.ndarray | None:
+    """Colours (n, 3) of vertex properties from 0 to 1, be they stored as bytes or so; None if there are none."""
+    if not {"red", "green", "blue"} <= columns.keys():
+        return None
+    colors = np.column_stack([columns[name] for name in ("red", "green", "blue")]).astype(np.float64)
+    return colors / 255 if columns["red"].dtype.kind in "iu" or colors.max() > 1 else colors
+
+
 def _tables(data: bytes) -> dict[str, dict[str, "_Column"]]:
     """Columns of every element."""
     start = re.search(rb"end_header[ \t]*(\r\n|\n|\r)", data)

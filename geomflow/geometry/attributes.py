@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from geomflow.errors import MeshLacksAttribute, MeshNotFinite
 from geomflow.geometry._file_errors import file_errors
-from geomflow.geometry._read_ply import ply_vertex_properties
+from geomflow.geometry._read_ply import ply_colors, ply_vertex_properties
 from geomflow.geometry.read import read_mesh
 from geomflow.geometry.surface import Places, SurfaceSampler
 
@@ -151,12 +151,10 @@ def _unit_normals(columns: dict[str, np.ndarray]) -> tuple[np.ndarray] | None:
 
 
 def _shares(columns: dict[str, np.ndarray]) -> tuple[np.ndarray] | None:
-    """Colours from 0 to 1, whether they are stored as bytes or so."""
-    if not {"red", "green", "blue"} <= columns.keys():
+    """Colours from 0 to 1."""
+    colors = ply_colors(columns)
+    if colors is None:
         return None
-    colors = np.column_stack([columns[name] for name in ("red", "green", "blue")]).astype(np.float64)
-    if columns["red"].dtype.kind in "iu" or colors.max() > 1:
-        colors = colors / 255
     if not (np.isfinite(colors).all() and colors.min() >= 0 and colors.max() <= 1):
         raise MeshNotFinite("wanted colours from 0 to 255 (bytes) or to 1, found others")
     return (colors,)

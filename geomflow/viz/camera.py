@@ -20,6 +20,15 @@ PALETTE: tuple[Rgb, ...] = (
 )
 """Colours that a sheet takes in turn."""
 
+AZIMUTH, ELEVATION = 35.0, 18.0
+"""Where the camera stands if nothing else is said, in degrees: from +z towards +x, and above the horizon."""
+
+INK = (0.15, 0.15, 0.15)
+"""Colour of lines."""
+
+LAMP = (0.41, 0.77, 0.50)
+"""Direction of the light: above, on the camera's side."""
+
 BACKGROUND = 0.975
 SAMPLES_PER_AXIS = 2
 

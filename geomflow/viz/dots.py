@@ -5,11 +5,23 @@ import trimesh
 from jaxtyping import Float, Integer
 
 from geomflow.geometry.frame import similarity_of
-from geomflow.viz.camera import BACKGROUND, FIELD, PALETTE, SAMPLES_PER_AXIS, Picture, average, camera_at, to_bytes
+from geomflow.viz.camera import (
+    AZIMUTH,
+    BACKGROUND,
+    ELEVATION,
+    FIELD,
+    INK,
+    PALETTE,
+    SAMPLES_PER_AXIS,
+    Picture,
+    average,
+    camera_at,
+    to_bytes,
+)
 from geomflow.viz.ray_caster import render
 
-BONE, JOINT, BONE_DOTS = (0.15, 0.15, 0.15), (0.85, 0.1, 0.1), 60
-"""Colours of skeletons, and dots along a bone."""
+JOINT, BONE_DOTS = (0.85, 0.1, 0.1), 60
+"""Colour of joints, and dots along a bone."""
 
 UNIT_BOX = np.array([[-1.0] * 3, [1.0] * 3])
 
@@ -20,8 +32,8 @@ DARK = 170
 def render_points(
     points: Float[np.ndarray, "n 3"],
     size: int = 320,
-    azimuth: float = 35.0,
-    elevation: float = 18.0,
+    azimuth: float = AZIMUTH,
+    elevation: float = ELEVATION,
     *,
     colors: Float[np.ndarray, "n 3"] | None = None,
     frame: Float[np.ndarray, "m 3"] | None = None,
@@ -67,8 +79,8 @@ def render_skeleton(
     joints: Float[np.ndarray, "j 3"],
     parents: Integer[np.ndarray, " j"],
     size: int = 320,
-    azimuth: float = 35.0,
-    elevation: float = 18.0,
+    azimuth: float = AZIMUTH,
+    elevation: float = ELEVATION,
 ) -> Picture:
     """Return a square picture of a mesh with its skeleton over it, as if it were glass: joints red, bones black.
 
@@ -86,7 +98,7 @@ def render_skeleton(
     picture = render(mesh, size, azimuth, elevation)
     upper = joints[np.where(parents < 0, np.arange(len(joints)), parents)]
     bones = np.vstack([(1 - t) * joints + t * upper for t in np.linspace(0, 1, BONE_DOTS)])
-    for points, paint, radius in ((bones, BONE, 2), (joints, JOINT, max(3, size // 60))):
+    for points, paint, radius in ((bones, INK, 2), (joints, JOINT, max(3, size // 60))):
         colors = np.broadcast_to(paint, (len(points), 3))
         dots = render_points(points, size, azimuth, elevation, colors=colors, frame=UNIT_BOX, radius=radius)
         picture = np.where(dots.min(axis=2, keepdims=True) < DARK, dots, picture)

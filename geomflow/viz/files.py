@@ -10,11 +10,12 @@ import trimesh
 from safetensors import safe_open
 
 from geomflow.errors import GeomflowError, RecordError
-from geomflow.geometry._read_ply import ply_vertex_properties
+from geomflow.geometry._read_ply import ply_colors, ply_vertex_properties
 from geomflow.geometry.grid import SdfGrid
 from geomflow.geometry.read import ARRAY_SUFFIXES, POINT_SUFFIXES, SUFFIXES, read_mesh
 from geomflow.geometry.read_grid import read_grid
 from geomflow.records import KEY, ShapeRecord, load_record
+from geomflow.viz.camera import to_bytes
 
 TENSORS = ".safetensors"
 KNOWN = (*SUFFIXES, *POINT_SUFFIXES, *ARRAY_SUFFIXES, TENSORS)
@@ -132,13 +133,10 @@ def _array(path: Path) -> list[Any]:
 def _painted(path: Path) -> list[Any]:
     """A PLY file with the colours of its vertices, if it has any and all its vertices are used."""
     shape = read_mesh(path)
-    columns = ply_vertex_properties(path.read_bytes())
-    if not {"red", "green", "blue"} <= set(columns) or len(columns["red"]) != len(shape.vertices):
+    shares = ply_colors(ply_vertex_properties(path.read_bytes()))
+    if shares is None or len(shares) != len(shape.vertices):
         return [shape]
-    colors = np.column_stack([columns[name] for name in ("red", "green", "blue")])
-    if colors.dtype.kind == "f" and colors.max() <= 1:
-        colors = 255 * colors
-    colors = np.rint(colors).clip(0, 255).astype(np.uint8)
+    colors = to_bytes(shares)
     if isinstance(shape, trimesh.PointCloud):
         return [trimesh.PointCloud(shape.vertices, colors=colors)]
     return [trimesh.Trimesh(shape.vertices, shape.faces, vertex_colors=colors, process=False)]

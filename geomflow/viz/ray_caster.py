@@ -10,8 +10,11 @@ import numpy as np
 import trimesh
 
 from geomflow.viz.camera import (
+    AZIMUTH,
     BACKGROUND,
+    ELEVATION,
     FIELD,
+    LAMP,
     PALETTE,
     SAMPLES_PER_AXIS,
     Picture,
@@ -29,9 +32,15 @@ OCCLUSION_RAYS = wp.constant(10)
 SHADOW_RAYS = wp.constant(3)
 """Rays per sample; the four samples of a pixel draw theirs independently."""
 
+TOWARD_LAMP = wp.constant(wp.vec3(*LAMP))
+
 
 def render(
-    mesh: trimesh.Trimesh, size: int = 320, azimuth: float = 35.0, elevation: float = 18.0, color: Rgb = PALETTE[0]
+    mesh: trimesh.Trimesh,
+    size: int = 320,
+    azimuth: float = AZIMUTH,
+    elevation: float = ELEVATION,
+    color: Rgb = PALETTE[0],
 ) -> Picture:
     """Return a square picture of a mesh that lies in the unit cube.
 
@@ -89,7 +98,7 @@ def _lit(mesh: wp.uint64, point: wp.vec3, normal: wp.vec3, state: wp.uint32):
     """Share of a round lamp that a point sees, times the cosine of its light."""
     total = wp.float32(0.0)
     for _k in range(SHADOW_RAYS):
-        toward = wp.normalize(wp.vec3(0.41, 0.77, 0.50) + 0.14 * wp.sample_unit_sphere_surface(state))
+        toward = wp.normalize(TOWARD_LAMP + 0.14 * wp.sample_unit_sphere_surface(state))
         facing = wp.dot(normal, toward)
         if facing > 0.0 and _open(mesh, point, toward, 10.0):
             total += facing

@@ -190,9 +190,20 @@ def _panel(item: Any, options: _Options) -> Panel:
         return _grid_panel(item, options)
     if isinstance(item, trimesh.Trimesh):
         return _mesh_panel(item, options)
+    return _cloud_panel(*cloud_of(item), options)
+
+
+def cloud_of(
+    item: trimesh.PointCloud | Float[np.ndarray, "n 3"],
+) -> tuple[Float[np.ndarray, "n 3"], Float[np.ndarray, "n 3"] | None]:
+    """Return the points of a cloud or an array, and their colours from 0 to 1 if it carries any.
+
+    Args:
+        item: The cloud or the array.
+    """
     colors = getattr(item, "colors", None)
     points = np.asarray(item.vertices if isinstance(item, trimesh.PointCloud) else item, dtype=np.float64)
-    return _cloud_panel(points, None if colors is None or not len(colors) else colors[:, :3] / 255, options)
+    return points, None if colors is None or not len(colors) else colors[:, :3] / 255
 
 
 def _cloud_panel(points: np.ndarray, colors: np.ndarray | None, options: _Options) -> Panel:

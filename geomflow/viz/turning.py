@@ -9,7 +9,7 @@ from PIL import Image
 
 from geomflow.files import write_atomically
 from geomflow.libraries import library
-from geomflow.viz.camera import Picture
+from geomflow.viz.camera import ELEVATION, Picture
 from geomflow.viz.display import check_path
 from geomflow.viz.ray_caster import render
 
@@ -21,7 +21,7 @@ SUFFIXES = (".gif", ".mp4")
 
 
 def turntable(
-    mesh: trimesh.Trimesh, path: str | Path, frames: int = 36, size: int = 320, elevation: float = 18.0
+    mesh: trimesh.Trimesh, path: str | Path, frames: int = 36, size: int = 320, elevation: float = ELEVATION
 ) -> None:
     """Write one turn of the camera around a mesh, endless as a GIF; the file appears whole or not at all.
 

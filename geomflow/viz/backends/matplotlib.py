@@ -6,13 +6,10 @@ from typing import Any
 import numpy as np
 
 from geomflow.libraries import library
-from geomflow.viz.camera import PALETTE
+from geomflow.viz.camera import AZIMUTH, ELEVATION, INK, LAMP, PALETTE
 from geomflow.viz.layers import Layer, Lines, Panel, Points, Scene, Slice, Surface, color_range
 
 DOTS_PER_INCH = 100
-DARK = (0.15, 0.15, 0.15)
-LAMP = np.array([0.41, 0.77, 0.50])
-"""Direction of the light: above, on the camera's side."""
 
 
 def draw(scene: Scene) -> Any:
@@ -41,7 +38,7 @@ def _fill(axes: Any, panel: Panel, color: tuple[float, ...]) -> None:
         _add(axes, layer, color)
     axes.set_title(panel.title, fontsize=9)
     axes.set_axis_off()
-    axes.view_init(elev=18, azim=35, vertical_axis="y")  # about +y, from +z towards +x, as the ray caster's camera
+    axes.view_init(ELEVATION, AZIMUTH, vertical_axis="y")  # about +y, from +z towards +x
     if panel.layers:
         places = np.concatenate([layer.places() for layer in panel.layers])
         _frame(axes, np.stack([places.min(axis=0), places.max(axis=0)]))
@@ -64,7 +61,7 @@ def _add(axes: Any, layer: Layer, color: tuple[float, ...]) -> None:
             axes.scatter(*layer.points.T, c=colors, s=4, depthshade=True, linewidths=0)
         case Lines():
             segments = np.stack([layer.starts, layer.ends], axis=1)
-            axes.add_collection3d(_art().Line3DCollection(segments, colors=[DARK], linewidths=0.6))
+            axes.add_collection3d(_art().Line3DCollection(segments, colors=[INK], linewidths=0.6))
         case Slice():
             colors = _colors(layer.values, None, color)
             axes.plot_surface(*np.moveaxis(layer.nodes, 2, 0), facecolors=colors, shade=False, rstride=1, cstride=1)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from geomflow.libraries import library
-from geomflow.viz.camera import PALETTE, camera_at
+from geomflow.viz.camera import AZIMUTH, ELEVATION, PALETTE, camera_at, to_bytes
 from geomflow.viz.layers import Layer, Lines, Panel, Points, Scene, Slice, Surface, color_range
 
 DISTANCE = 2.6
@@ -68,7 +68,7 @@ def _grid(scene: Scene) -> Any:
 
 
 def _animation(scene: Scene) -> Any:
-    objects = library("plotly.graph_objects", "this page", "geomflow[viz]")
+    objects = _objects()
     frames = [objects.Frame(data=_traces(panel, 0), name=str(i)) for i, panel in enumerate(scene.panels)]
     figure = objects.Figure(data=_traces(scene.panels[0], 0), frames=frames)
     steps = [
@@ -91,7 +91,7 @@ def _sized(figure: Any, scene: Scene, rows: int, columns: int) -> Any:
 
 def _space() -> dict[str, Any]:
     """One camera for all panels, +y up, true proportions, no axes."""
-    back = -camera_at(35.0, 18.0)[3]
+    back = -camera_at(AZIMUTH, ELEVATION)[3]
     eye = dict(zip("xyz", (DISTANCE * back).tolist(), strict=True))
     hidden = {f"{axis}axis": {"visible": False} for axis in "xyz"}
     return {"aspectmode": "data", "camera": {"eye": eye, "up": {"x": 0, "y": 1, "z": 0}}, **hidden}
@@ -122,7 +122,7 @@ def _surface(layer: Surface, color: str) -> Any:
     i, j, k = layer.faces.astype(np.int32).T
     paint: dict[str, Any] = {"color": color}
     if layer.colors is not None:
-        paint = {"vertexcolor": np.rint(255 * layer.colors).astype(np.uint8)}
+        paint = {"vertexcolor": to_bytes(layer.colors)}
     if layer.values is not None:
         paint = {"intensity": layer.values, **_scale(layer.values)}
     return _objects().Mesh3d(
@@ -167,7 +167,7 @@ def _xyz(places: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _css(color: np.ndarray) -> str:
-    return "rgb({},{},{})".format(*np.rint(255 * color).astype(int))
+    return "rgb({},{},{})".format(*to_bytes(color))
 
 
 def _objects() -> Any:

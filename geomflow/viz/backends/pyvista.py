@@ -13,7 +13,7 @@ from PIL import Image
 
 from geomflow.errors import LibraryMissing
 from geomflow.libraries import library
-from geomflow.viz.camera import PALETTE, camera_at
+from geomflow.viz.camera import AZIMUTH, ELEVATION, INK, PALETTE, camera_at, to_bytes
 from geomflow.viz.layers import Layer, Lines, Panel, Points, Scene, Slice, Surface, color_range
 
 PROBE = "import pyvista; p = pyvista.Plotter(off_screen=True); p.add_mesh(pyvista.Sphere()); p.screenshot(None)"
@@ -21,8 +21,6 @@ PROBE_SECONDS = 120
 
 SYSTEM_LIBRARIES = {"EGL": "libegl1", "GL": "libgl1", "X11": "libx11-6"}
 """What rendering loads, and the packages of Debian and Ubuntu that have it."""
-
-DARK = (0.15, 0.15, 0.15)
 
 
 def draw(scene: Scene) -> Image.Image:
@@ -54,7 +52,7 @@ def page(scene: Scene) -> bytes:
 
 @contextmanager
 def _plotter(scene: Scene) -> Iterator[Any]:
-    pyvista = library("pyvista", "this picture", "geomflow[viz]")
+    pyvista = _pyvista()
     check_rendering()
     rows, columns = scene.shape
     with _quiet():
@@ -120,7 +118,7 @@ def _fill(plotter: Any, panel: Panel, color: tuple[float, ...]) -> None:
 
 def _look(plotter: Any, panel: Panel, scene: Scene) -> None:
     """Turn the camera as the ray caster's is, at a distance that shows the panel, or all steps in time."""
-    eye = camera_at(35.0, 18.0)[0]
+    eye = camera_at(AZIMUTH, ELEVATION)[0]
     plotter.camera_position = [eye, (0.0, 0.0, 0.0), (0.0, 1.0, 0.0)]
     if panel.layers:
         plotter.reset_camera(bounds=scene.bounds().T.ravel() if scene.frames else None)
@@ -137,7 +135,7 @@ def _add(plotter: Any, layer: Layer, color: tuple[float, ...]) -> None:
             plotter.add_mesh(_pyvista().PolyData(layer.points), style="points", point_size=4, **paint)
         case Lines():
             ends = np.stack([layer.starts, layer.ends], axis=1).reshape(-1, 3)
-            plotter.add_mesh(_pyvista().line_segments_from_points(ends), color=DARK, line_width=1)
+            plotter.add_mesh(_pyvista().line_segments_from_points(ends), color=INK, line_width=1)
         case Slice():
             grid = _pyvista().StructuredGrid(*np.moveaxis(layer.nodes, 2, 0))
             values = layer.values.ravel(order="F")
@@ -149,7 +147,7 @@ def _paint(values: np.ndarray | None, colors: np.ndarray | None, color: tuple[fl
         name, low, high = color_range(values)
         return {"scalars": values, "cmap": name, "clim": (low, high), "show_scalar_bar": False}
     if colors is not None:
-        return {"scalars": np.rint(255 * colors).astype(np.uint8), "rgb": True}
+        return {"scalars": to_bytes(colors), "rgb": True}
     return {"color": color}
 
 
