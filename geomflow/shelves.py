@@ -11,11 +11,11 @@ import inspect
 import pkgutil
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal, get_args
 
 from geomflow.errors import ConfigError
 
-SHELVES = (
+Shelf = Literal[
     "formulations",
     "objectives",
     "manifolds",
@@ -27,7 +27,8 @@ SHELVES = (
     "pipelines",
     "rewards",
     "views",
-)
+]
+SHELVES = get_args(Shelf)
 
 
 def load(shelf: str, name: str, **options: Any) -> Any:

@@ -5,32 +5,16 @@ from typing import Literal
 import tyro
 
 from geomflow.commands._common import say
-
-Shelf = Literal[
-    "formulations",
-    "objectives",
-    "manifolds",
-    "networks",
-    "encoders",
-    "datasets",
-    "noises",
-    "presets",
-    "pipelines",
-    "rewards",
-    "views",
-    "models",
-]
+from geomflow.shelves import Shelf, names
 
 
-def list_items(shelf: tyro.conf.Positional[Shelf], /) -> None:
+def list_items(shelf: tyro.conf.Positional[Literal[Shelf, "models"]], /) -> None:
     """List what stands on a shelf.
 
     Args:
         shelf: Which one.
     """
-    from geomflow import shelves
-
-    say("\n".join(_models() if shelf == "models" else shelves.names(shelf)))
+    say("\n".join(_models() if shelf == "models" else names(shelf)))
 
 
 def _models() -> list[str]:

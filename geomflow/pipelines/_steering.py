@@ -119,10 +119,10 @@ def steered(
     """
     if not (isinstance(count, int) and isinstance(steps, int) and count >= 1 and steps >= 1):
         raise ValueError(f"count and steps must be whole numbers of at least 1, given {count!r} and {steps!r}")
-    job = _Job(flow_map_of(model), model, ShapeReward(model, how.reward, how.name), steps, seed, asked, how, count)
+    job = _Job(flow_map_of(model), model, ShapeReward(model, how.reward, how.name), steps, seed, asked)
     before = job.unsteered(max(count, FEWEST))
     spread = float(before.std())
-    result, rows = _RUN[how.method](job, how.strength / max(spread, 1e-12))
+    result, rows = _RUN[how.method](job, how, count, how.strength / max(spread, 1e-12))
     share = len(rows) / count  # rows of noise for every shape
     report = Report(
         before[:count].tolist(),
@@ -154,8 +154,7 @@ def tuned(
         RewardError: The reward is no finite number per shape, or has no gradient.
     """
     of_latents = ShapeReward(model, reward)
-    how = Steering(reward, name_of(reward), "best_of_n", 1, 0.0)
-    job = _Job(flow_map_of(model), model, of_latents, 1, seed, asked, how, 2 * FEWEST)
+    job = _Job(flow_map_of(model), model, of_latents, 1, seed, asked)
     spread = max(float(job.unsteered(2 * FEWEST).std()), 1e-12)
 
     def in_spreads(latents: Tensor) -> Tensor:
@@ -164,13 +163,13 @@ def tuned(
     in_spreads.__name__ = of_latents.__name__
     condition, shape = asked.rows(batch, model.scale.mean.device), model.autoencoder.latent_shape
     return steer.fine_tune(
-        flow_map_of(model), in_spreads, folder, shape, batch=batch, seed=seed, condition=condition, **options
+        job.flow_map, in_spreads, folder, shape, batch=batch, seed=seed, condition=condition, **options
     )
 
 
 @dataclass(frozen=True)
 class _Job:
-    """One call of `steered`."""
+    """What all methods are given."""
 
     flow_map: FlowMap
     model: LatentModel
@@ -178,8 +177,11 @@ class _Job:
     steps: int
     seed: int
     asked: Told
-    how: Steering
-    count: int
+
+    @property
+    def numbers(self) -> int:
+        """Numbers of a latent."""
+        return math.prod(self.model.autoencoder.latent_shape)
 
     def noise(self, count: int) -> Tensor:
         """Noise of the first seeds."""
@@ -209,50 +211,47 @@ Run = tuple[Steered, range]
 """What came out, and the rows of noise that went in."""
 
 
-def _best_of_n(job: _Job, strength: float) -> Run:
-    rows = range(job.count * job.how.particles)
-    return job.run(steer.best_of_n, len(rows), job.how.particles, job.steps), rows
+def _best_of_n(job: _Job, how: Steering, count: int, strength: float) -> Run:
+    rows = range(count * how.particles)
+    return job.run(steer.best_of_n, len(rows), how.particles, job.steps), rows
 
 
-def _guide(job: _Job, strength: float) -> Run:
-    return job.run(steer.guide, job.count, job.steps, strength), range(job.count)
+def _guide(job: _Job, how: Steering, count: int, strength: float) -> Run:
+    return job.run(steer.guide, count, job.steps, strength), range(count)
 
 
-def _tilt(job: _Job, strength: float) -> Run:
+def _tilt(job: _Job, how: Steering, count: int, strength: float) -> Run:
     """All of one population, of which the shapes are spread evenly over the survivors."""
-    rows = range(job.how.particles)
+    rows = range(how.particles)
     cloud = job.run(steer.tilt, len(rows), job.steps, strength, generator=job.chance())
-    chosen = torch.arange(job.count, device=cloud.reward.device) * len(rows) // job.count
+    chosen = torch.arange(count, device=cloud.reward.device) * len(rows) // count
     return replace(cloud, data=cloud.data[chosen], reward=cloud.reward[chosen]), rows
 
 
-def _langevin(job: _Job, strength: float) -> Run:
+def _langevin(job: _Job, how: Steering, count: int, strength: float) -> Run:
     options = {"steps": job.steps, "generator": job.chance()}
-    return job.run(steer.langevin, job.count, job.how.particles, strength, **options), range(job.count)
+    return job.run(steer.langevin, count, how.particles, strength, **options), range(count)
 
 
-def _ascend(job: _Job, strength: float) -> Run:
+def _ascend(job: _Job, how: Steering, count: int, strength: float) -> Run:
     """Turned by as much as moves a linear reward by so many deviations in all."""
-    numbers, rounds = math.prod(job.model.autoencoder.latent_shape), job.how.particles
-    angle = job.how.strength / (math.sqrt(numbers) * rounds)
-    return job.run(steer.ascend, job.count, rounds, angle, steps=job.steps), range(job.count)
+    angle = how.strength / (math.sqrt(job.numbers) * how.particles)
+    return job.run(steer.ascend, count, how.particles, angle, steps=job.steps), range(count)
 
 
-def _plug_and_play(job: _Job, strength: float) -> Run:
+def _plug_and_play(job: _Job, how: Steering, count: int, strength: float) -> Run:
     """Each look-ahead moved uphill by as much as moves a linear reward by so many deviations."""
-    numbers = math.prod(job.model.autoencoder.latent_shape)
-    correct = steer.uphill(job.reward, job.how.strength / math.sqrt(numbers))
-    fresh = [generator_of(job.seed + row, 1) for row in range(job.count)]
-    noise, condition = job.noise(job.count), job.condition(job.count)
-    data = steer.plug_and_play(job.flow_map, correct, noise, job.steps, condition, fresh)
-    return Steered(data, score(job.reward, data), job.steps), range(job.count)
+    correct = steer.uphill(job.reward, how.strength / math.sqrt(job.numbers))
+    fresh = [generator_of(job.seed + row, 1) for row in range(count)]
+    data = steer.plug_and_play(job.flow_map, correct, job.noise(count), job.steps, job.condition(count), fresh)
+    return Steered(data, score(job.reward, data), job.steps), range(count)
 
 
-def _dps(job: _Job, strength: float) -> Run:
-    return job.run(steer.dps, job.count, job.steps, strength), range(job.count)
+def _dps(job: _Job, how: Steering, count: int, strength: float) -> Run:
+    return job.run(steer.dps, count, job.steps, strength), range(count)
 
 
-_RUN: dict[str, Callable[[_Job, float], Run]] = {
+_RUN: dict[str, Callable[[_Job, Steering, int, float], Run]] = {
     "best_of_n": _best_of_n,
     "guide": _guide,
     "tilt": _tilt,

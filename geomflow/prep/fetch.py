@@ -29,6 +29,19 @@ READERS = 16
 """Files that are fetched at once."""
 
 
+def place_here(place: str | Path, cache: Path | None = None) -> Path:
+    """Return where on this disk a dataset is, or is once `local_dataset` has fetched it.
+
+    Args:
+        place: Dataset folder, image set or folder of shards, or the URL of one.
+        cache: Where copies are kept: `GEOMFLOW_CACHE` or else `~/.cache/geomflow`, if None.
+    """
+    place = str(place).removeprefix("file://")
+    if not is_url(place) and not (Path(place) / INDEX).is_file():
+        return Path(place)
+    return (cache or _cache()) / hashlib.sha256(_whole_name(place).encode()).hexdigest()[:16]
+
+
 def local_dataset(place: str | Path, split: str, cache: Path | None = None, progress: bool = True) -> Path:
     """Return the folder or file on this disk that holds a split of a dataset; a place that is one already is returned.
 
@@ -42,18 +55,19 @@ def local_dataset(place: str | Path, split: str, cache: Path | None = None, prog
         RecordError: There is no dataset, or a file of it is missing or damaged; the message names it.
         OSError: The copy cannot be written.
     """
-    place = str(place).removeprefix("file://")
-    if not is_url(place) and not (Path(place) / INDEX).is_file():
-        return Path(place)
-    source = open_folder(place)
-    target = (cache or _cache()) / hashlib.sha256(_whole_name(place).encode()).hexdigest()[:16]
+    place, target = str(place).removeprefix("file://"), place_here(place, cache)
+    if target == Path(place):
+        return target
+    source, images = open_folder(place), split + SUFFIX
     bar = partial(tqdm, desc=f"fetch {place}", disable=not progress)
-    if _has(source, INDEX):
-        _fetch_shards(source, place, split, target, bar)
-    elif _has(source, manifest.NAME):
-        _fetch_records(source, place, split, target, bar)
-    elif _has(source, split + SUFFIX):
-        LocalFolder(target).write(split + SUFFIX, source.read(split + SUFFIX))
+    if index := _found(source, INDEX):
+        _fetch_shards(source, place, _index(place, index), split, target, bar)
+    elif entries := _found(source, manifest.NAME):
+        _fetch_records(source, place, manifest.parse(place, entries), split, target, bar)
+    elif (target / images).is_file():
+        return target
+    elif content := _found(source, images):
+        LocalFolder(target).write(images, content)
     else:
         raise RecordError(f"{place}: wanted {manifest.NAME}, {INDEX} of shards or {split}{SUFFIX} there, found none")
     return target
@@ -67,11 +81,12 @@ def _whole_name(place: str) -> str:
     return place.rstrip("/") if is_url(place) else str(Path(place).resolve())
 
 
-def _has(source: Folder, name: str) -> bool:
+def _found(source: Folder, name: str) -> bytes:
+    """A file's content, empty if there is none."""
     try:
-        return bool(source.read(name))
+        return source.read(name)
     except OSError:
-        return False
+        return b""
 
 
 def _read(source: Folder, place: str, name: str) -> bytes:
@@ -81,9 +96,11 @@ def _read(source: Folder, place: str, name: str) -> bytes:
         raise RecordError(f"{place}/{name}: cannot be read ({error})") from error
 
 
-def _fetch_records(source: Folder, place: str, split: str, target: Path, bar: Callable[..., tqdm]) -> None:
+def _fetch_records(
+    source: Folder, place: str, entries: dict[str, Entry], split: str, target: Path, bar: Callable[..., tqdm]
+) -> None:
     """Copy the records that are not here yet."""
-    wanted = {entry.id: entry for entry in manifest.of_split(place, manifest.read(place), split)}
+    wanted = {entry.id: entry for entry in manifest.of_split(place, entries, split)}
     held = _kept(target, split, lambda entry: wanted.get(entry.id) == entry and (target / entry.file).is_file())
     missing = [entry for entry in wanted.values() if entry.id not in held]
 
@@ -96,9 +113,11 @@ def _fetch_records(source: Folder, place: str, split: str, target: Path, bar: Ca
         _note(target, iter(bar(copies, total=len(missing), unit="shape")), bool(missing))
 
 
-def _fetch_shards(source: Folder, place: str, split: str, target: Path, bar: Callable[..., tqdm]) -> None:
+def _fetch_shards(
+    source: Folder, place: str, index: list[dict], split: str, target: Path, bar: Callable[..., tqdm]
+) -> None:
     """Unpack the shards that are not here yet."""
-    shards = {shard["sha256"]: shard for shard in _index(source, place) if shard["split"] == split}
+    shards = {shard["sha256"]: shard for shard in index if shard["split"] == split}
     if not shards:
         raise RecordError(f"{place}: no shard of split {split!r} in {INDEX}")
     held = _kept(target, split, lambda entry: entry.made_from in shards and (target / entry.file).is_file())
@@ -108,9 +127,9 @@ def _fetch_shards(source: Folder, place: str, split: str, target: Path, bar: Cal
     _note(target, entries, bool(missing))
 
 
-def _index(source: Folder, place: str) -> list[dict]:
+def _index(place: str, content: bytes) -> list[dict]:
     try:
-        return json.loads(source.read(INDEX))["shards"]
+        return json.loads(content)["shards"]
     except (ValueError, KeyError, TypeError) as error:
         raise RecordError(f"{place}/{INDEX}: not an index of shards ({error})") from error
 

@@ -71,6 +71,19 @@ def read(place: str | Path) -> dict[str, Entry]:
         content = open_folder(place).read(NAME)
     except OSError as error:
         raise RecordError(f"{place}: not a dataset folder: it has no {NAME} (make one with `geomflow prep`)") from error
+    return parse(place, content)
+
+
+def parse(place: str | Path, content: bytes) -> dict[str, Entry]:
+    """Return the latest entry of every shape id in the content of a manifest, see `read`.
+
+    Args:
+        place: Where it is from, for messages.
+        content: The whole file.
+
+    Raises:
+        RecordError: A line is none of ours.
+    """
     lines = enumerate(content.decode().split("\n")[:-1], start=1)
     return {entry.id: entry for entry in (_parsed(place, number, line) for number, line in lines if line)}
 

@@ -51,7 +51,6 @@ def ascend(
         ahead = score_and_gradient(reward, look, z)
         best = _better(best, ahead)
         means.append(float(best.reward.mean()))
-    assert best is not None
     return Steered(best.data, best.reward, steps * (rounds + 1), steps * (rounds + 1), {"reward": means})
 
 

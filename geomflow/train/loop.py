@@ -16,7 +16,7 @@ from tqdm import tqdm
 from geomflow import assemble, checkpoint
 from geomflow.config import RunConfig
 from geomflow.errors import CheckpointError, ConfigError, TrainingError
-from geomflow.prep.fetch import local_dataset
+from geomflow.prep.fetch import local_dataset, place_here
 from geomflow.train.ranks import Ranks, joined
 from geomflow.train.run import Run
 
@@ -146,7 +146,7 @@ def _here(config: RunConfig, data: str | Path, ranks: Ranks, progress: bool) -> 
     """The data on this machine's disk, where one of its processes brings them."""
     split = config.dataset.options.get("split", "train")
     ranks.alone(lambda: local_dataset(data, split, progress=progress), ranks.first_here)
-    return local_dataset(data, split, progress=False)
+    return place_here(data)
 
 
 def _until(run: Run, deadline: float, interrupted: list[int], progress: bool) -> Iterator[int]:

@@ -8,9 +8,10 @@ import pytest
 
 from geomflow.errors import RecordError
 from geomflow.prep import fetch, manifest
-from geomflow.prep.fetch import local_dataset
+from geomflow.prep.fetch import local_dataset, place_here
 from geomflow.prep.manifest import record_files
 from geomflow.prep.pack import pack
+from geomflow.storage import LocalFolder, RemoteFolder
 from tests.conftest import prepared_solids
 
 
@@ -76,6 +77,28 @@ def test_a_record_that_is_gone_at_the_source_goes_here_too(dataset, remote, tmp_
     system.pipe_file(name, b"".join(system.cat_file(name).splitlines(keepends=True)[1:]))
     local_dataset(remote, "train", tmp_path, progress=False)
     assert len(contents(copy)) == len(contents(dataset)) - 1
+
+
+def test_an_image_set_is_read_once(tmp_path, monkeypatch):
+    system = fsspec.filesystem("memory")
+    system.pipe_file("/pictures/train.safetensors", b"pixels")
+    reads, read = [], RemoteFolder.read
+    monkeypatch.setattr(RemoteFolder, "read", lambda self, name: (reads.append(name), read(self, name))[1])
+    copies = [local_dataset("memory://pictures", "train", tmp_path, progress=False) for _ in range(2)]
+    system.rm("/pictures", recursive=True)
+    assert copies == [place_here("memory://pictures", tmp_path)] * 2
+    assert (copies[0] / "train.safetensors").read_bytes() == b"pixels"
+    assert reads.count("train.safetensors") == 1
+
+
+def test_a_manifest_and_an_index_are_read_once(remote, shards, tmp_path, monkeypatch):
+    reads = []
+    for kind in (RemoteFolder, LocalFolder):
+        read = kind.read
+        monkeypatch.setattr(kind, "read", lambda self, name, read=read: (reads.append(name), read(self, name))[1])
+    local_dataset(remote, "train", tmp_path / "a", progress=False)
+    local_dataset(shards, "train", tmp_path / "b", progress=False)
+    assert (reads.count(manifest.NAME), reads.count("index.json")) == (1, 2)  # the index is looked for at the URL, too
 
 
 def test_damage_is_named(remote, shards, dataset, tmp_path):
