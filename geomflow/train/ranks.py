@@ -92,9 +92,16 @@ def joined(device: str) -> Iterator[Ranks]:
         torch.cuda.set_device(device)
     own = launched and not distributed.is_initialized()
     if own:
-        distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+        _init("nccl" if device.startswith("cuda") else "gloo")
     try:
         yield Ranks(device)
     finally:
         if own:
             distributed.destroy_process_group()
+
+
+def _init(backend: str) -> None:
+    """Make the group of the processes; after a restart by torchrun not from what the dead ones left in its store."""
+    store, rank, count = next(distributed.rendezvous("env://"))
+    attempt = distributed.PrefixStore(f"attempt {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
+    distributed.init_process_group(backend, store=attempt, rank=rank, world_size=count)
