@@ -3,6 +3,7 @@
 import json
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from geomflow.geometry.write_points import write_points
 from geomflow.metrics.judge_points import PointJudge
 from geomflow.pipeline import Pipeline
 from geomflow.pipelines.points import PointPipeline
-from geomflow.train import SCORES, steps_in_time
+from geomflow.train import SCORES, steps_in_time, train
 from geomflow.train.loop import SPENT_ON_STEPS
 from geomflow.train.run import Run
 from tests.conftest import without_shape_checks
@@ -150,6 +151,17 @@ def test_a_fit_stopped_and_resumed_is_the_same_fit(noise, torus, tmp_path, monke
     whole, parts = (checkpoint.load(tmp_path / name).weights for name in ("whole", "parts"))
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
     assert (tmp_path / "whole" / SCORES).read_text() == (tmp_path / "parts" / SCORES).read_text()
+
+
+def test_saving_by_the_clock_changes_no_score(torus, short_run, tmp_path):
+    """The last of five steps is no checkpoint of its own, and is judged all the same."""
+    config = checkpoint.load(short_run).config
+    config = replace(config, optimization=replace(config.optimization, steps=5))
+    for name, minutes in (("plain", None), ("clock", 0.0)):
+        train(config, torus, tmp_path / name, save_minutes=minutes, progress=False)
+    plain, clock = ((tmp_path / name / SCORES).read_text() for name in ("plain", "clock"))
+    assert [json.loads(line)["step"] for line in plain.splitlines()] == [3, 5]
+    assert clock == plain
 
 
 def test_stop_at_stops_early_and_targets_stay_those_of_the_first_stage(torus, tmp_path):

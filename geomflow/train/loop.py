@@ -161,8 +161,12 @@ def _until(run: Run, deadline: float, interrupted: list[int], progress: bool) ->
 
 
 def _save_in_time(run: Run, minutes: float | None) -> None:
-    """Save if the last checkpoint is older than that, for the first process."""
-    if minutes is not None and run.ranks.any(run.ranks.first and time.monotonic() - run.saved_at > 60 * minutes):
+    """Save if the last checkpoint is older than that, for the first process; the end is saved and judged by itself."""
+    if (
+        minutes is not None
+        and not run.done
+        and run.ranks.any(run.ranks.first and time.monotonic() - run.saved_at > 60 * minutes)
+    ):
         run.save(judged=False)
 
 
