@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import distributed
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 from geomflow.errors import TrainingError
 
@@ -102,6 +104,6 @@ def joined(device: str) -> Iterator[Ranks]:
 
 def _init(backend: str) -> None:
     """Make the group of the processes; after a restart by torchrun not from what the dead ones left in its store."""
-    store, rank, count = next(distributed.rendezvous("env://"))
-    attempt = distributed.PrefixStore(f"attempt {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
+    store, rank, count = next(rendezvous("env://"))
+    attempt = PrefixStore(f"attempt {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
     distributed.init_process_group(backend, store=attempt, rank=rank, world_size=count)

@@ -43,9 +43,11 @@ def page(scene: Scene) -> bytes:
         scene: What is drawn.
 
     Raises:
-        LibraryMissing: pyvista or trame-pyvista is not installed, or a system library without which it would crash.
+        LibraryMissing: pyvista, trame-pyvista or nest-asyncio2 is not installed, or a system library without which it
+            would crash.
     """
-    library("trame_pyvista", "a page of pyvista", "trame-pyvista")
+    for module in ("trame_pyvista", "nest_asyncio2"):  # the latter starts trame where no notebook does
+        library(module, "a page of pyvista", module.replace("_", "-"))
     with _plotter(scene) as plotter:
         return plotter.trame.export_html(None).getvalue().encode()
 
