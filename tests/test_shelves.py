@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from geomflow import shelves
@@ -52,6 +53,13 @@ def test_dotted_path_loads_an_item_from_outside(tmp_path: Path, monkeypatch: pyt
         ("formulations", "u_prediction", {"rho": 7.0}, "no option 'rho': its options are none"),
         ("formulations", "no_such_project.trig", {}, "no module 'no_such_project'"),
         ("formulations", "geomflow.errors", {}, "geomflow.errors has no function make"),
+        (
+            "rewards",
+            "geomflow.errors.RewardError",
+            {},
+            r"no module 'geomflow.errors.RewardError' .*: a dotted name is that of a module with a function "
+            r"make\(\*\*options\), which returns the reward",
+        ),
         ("formulations", ".edm", {}, "no dotted module path"),
     ],
 )
@@ -70,3 +78,38 @@ def test_needed_options_and_broken_items(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(ModuleNotFoundError, match="no_such_library") as caught:
         shelves.load("objectives", "needy_items.broken")
     assert not isinstance(caught.value, ConfigError)
+
+
+def test_options_are_of_the_types_that_make_is_annotated_with(tmp_path, monkeypatch):
+    (tmp_path / "typed_items").mkdir()
+    (tmp_path / "typed_items" / "typed.py").write_text(
+        "from collections.abc import Callable, Sequence\n"
+        "from typing import Any, Literal, Optional\n"
+        "def make(number: float = 0.0, whole: int = 0, flag: bool = False, word: str = '',\n"
+        "         size: tuple[int, ...] = (), corner: tuple[float, float] = (0, 0), places: Sequence[float] = (),\n"
+        "         kind: Literal['a', 2] = 'a',\n"
+        "         target: float | None = None, old: Optional[int] = None, free: Any = None, call: Callable = print,\n"
+        "         later: 'NoSuchName' = 0, bare=0):\n"
+        "    return dict(locals())\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    good = {"number": [1, 0.5, np.float32(2)], "whole": [3, np.int64(3)], "flag": [True], "word": ["x"]}
+    good |= {"size": [[1, 2], (3,), []], "corner": [(1, 2.5)], "places": [[1, 0.5], (2,), np.ones(2)]}
+    good |= {"kind": ["a", 2], "target": [None, 1, 0.5], "old": [None, 1], "free": [1, "x"], "call": [1], "bare": ["x"]}
+    bad = {"number": ["abc", True, None, [1.0]], "whole": [1.5, "1", True], "flag": [1, "yes"], "word": [5, None]}
+    bad |= {
+        "size": [[1.5], 1, "12"],
+        "corner": [(1,), (1, 2, 3), (1, "x"), 0.5],
+        "places": [["a"], 1.0, "ab", {"a": 1}],
+    }
+    bad |= {"kind": ["b", 2.0, True], "target": ["abc"], "old": [0.5]}
+    for name, values in good.items():
+        for value in values:
+            assert shelves.load("rewards", "typed_items.typed", **{name: value})[name] is value
+    for name, values in bad.items():
+        for value in values:
+            with pytest.raises(ConfigError, match=rf"^reward 'typed_items.typed': {name} must be .*, given "):
+                shelves.load("rewards", "typed_items.typed", **{name: value})
+    for name, wanted in [("places", r"Sequence\[float\], given \['a'\]"), ("kind", r"Literal\['a', 2\], given 'b'")]:
+        with pytest.raises(ConfigError, match=f"{name} must be {wanted}$"):
+            shelves.load("rewards", "typed_items.typed", **{name: bad[name][0]})

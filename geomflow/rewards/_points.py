@@ -1,5 +1,6 @@
 """Points and boxes that rewards are made with, from arrays, lists or files."""
 
+import reprlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,22 @@ def points_of(points: Any) -> Float[Tensor, "m 3"]:
         ConfigError: They are none, or not finite.
         MeshError: The file cannot be read.
     """
-    given = read_mesh(points).vertices if isinstance(points, str | Path) else points
-    array = np.asarray(given, dtype=np.float32)
-    if array.ndim != 2 or array.shape[1] != 3 or not len(array) or not np.isfinite(array).all():
-        raise ConfigError(f"points must be finite and of shape (m, 3), given shape {array.shape}")
-    return torch.from_numpy(array)
+    found = numbers(read_mesh(points).vertices if isinstance(points, str | Path) else points, "points")
+    if found.ndim != 2 or found.shape[1] != 3 or not len(found) or not bool(found.isfinite().all()):
+        raise ConfigError(f"points must be finite and of shape (m, 3), given shape {tuple(found.shape)}")
+    return found
+
+
+def numbers(given: Any, name: str) -> Float[Tensor, "*shape"]:
+    """Return numbers of an array or of nested lists.
+
+    Raises:
+        ConfigError: They are none, or lists of unequal lengths.
+    """
+    try:
+        return torch.from_numpy(np.array(given, dtype=np.float32))
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{name} must be numbers in lists of equal lengths, given {reprlib.repr(given)}") from error
 
 
 def box(low: Sequence[float], high: Sequence[float]) -> tuple[Float[Tensor, "3"], Float[Tensor, "3"]]:

@@ -17,11 +17,11 @@ def make(size: Sequence[float]) -> Reward:
         size: Wanted edges (x, y, z).
 
     Raises:
-        ConfigError: They are not three positive numbers.
+        ConfigError: They are not three positive, finite numbers.
     """
     wanted = torch.as_tensor(size, dtype=torch.float32)
-    if wanted.shape != (3,) or not bool((wanted > 0).all()):
-        raise ConfigError(f"size must be three positive numbers, given {size}")
+    if wanted.shape != (3,) or not bool(((wanted > 0) & wanted.isfinite()).all()):
+        raise ConfigError(f"size must be three positive, finite numbers, given {size}")
 
     def bounding_box(sdf: Grid) -> Score:
         """(batch,) differences with a minus."""

@@ -1,5 +1,6 @@
 """How much a shape is of a class, by the shapes of a dataset that it is most like."""
 
+import math
 from pathlib import Path
 
 import torch
@@ -27,9 +28,11 @@ def make(data: str, category: str, split: str = "train", most: int = 20, tempera
         temperature: In the unit of volume of [-1, 1]^3.
 
     Raises:
-        ConfigError: No such class; the message lists those there are.
+        ConfigError: No such class, and the message lists those there are; or `most` or `temperature` is not positive.
         RecordError: The dataset cannot be read, or has no grids.
     """
+    if most < 1 or not 0 < temperature < math.inf:
+        raise ConfigError(f"most must be at least 1, temperature positive and finite, given {most} and {temperature}")
     known = sorted(set(class_names(data, split)))
     if category not in known:
         raise ConfigError(f"unknown class {category!r}: {data} has {', '.join(known) or 'none'}")

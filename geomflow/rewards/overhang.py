@@ -4,6 +4,7 @@ import math
 
 import torch
 
+from geomflow.errors import ConfigError
 from geomflow.rewards._grid import Grid, Reward, Score, along, axis, floor, integral, spacing, surface
 
 SHARP = 0.03
@@ -20,7 +21,12 @@ def make(angle: float = 45.0) -> Reward:
 
     Args:
         angle: A face hangs over if its normal is within so many degrees of straight down.
+
+    Raises:
+        ConfigError: The angle is not from 0 to 90.
     """
+    if not 0 <= angle <= 90:
+        raise ConfigError(f"angle must be from 0 to 90 degrees, given {angle}")
 
     def overhang(sdf: Grid) -> Score:
         """(batch,) areas with a minus."""

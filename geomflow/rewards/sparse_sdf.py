@@ -2,11 +2,9 @@
 
 from typing import Any
 
-import torch
-
 from geomflow.errors import ConfigError
 from geomflow.rewards._grid import Grid, Reward, Score, at
-from geomflow.rewards._points import points_of
+from geomflow.rewards._points import numbers, points_of
 
 
 def make(points: Any, values: Any) -> Reward:
@@ -21,7 +19,7 @@ def make(points: Any, values: Any) -> Reward:
     Raises:
         ConfigError: Points or values are none, or not as many.
     """
-    places, wanted = points_of(points), torch.as_tensor(values, dtype=torch.float32)
+    places, wanted = points_of(points), numbers(values, "values")
     if wanted.shape != (len(places),) or not bool(wanted.isfinite().all()):
         raise ConfigError(f"values must be {len(places)} finite distances, given shape {tuple(wanted.shape)}")
 

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from geomflow.errors import ConfigError
 from geomflow.rewards._grid import Grid, Reward, Score, along, axis, center_of_mass, floor, spacing
 
 DIRECTIONS = 64
@@ -21,8 +22,14 @@ def make(touch: float = 1.0) -> Reward:
     distance(p), and some do.
 
     Args:
-        touch: What lies lower than so many spacings of the grid above the floor touches it.
+        touch: What lies lower than so many spacings of the grid above the floor touches it; at least 1, for there may
+            be no node of the grid any lower.
+
+    Raises:
+        ConfigError: `touch` is under 1, or not finite.
     """
+    if not 1 <= touch < math.inf:
+        raise ConfigError(f"touch must be at least 1 spacing and finite, given {touch}")
 
     def stands_up(sdf: Grid) -> Score:
         """(batch,) margins."""

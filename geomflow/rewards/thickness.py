@@ -1,5 +1,7 @@
 """Walls thick enough to be printed: the share of the surface that has enough material under it."""
 
+import math
+
 import torch
 
 from geomflow.errors import ConfigError
@@ -22,10 +24,10 @@ def make(least: float = 0.1) -> Reward:
         least: Wanted thickness in the unit of [-1, 1]^3.
 
     Raises:
-        ConfigError: It is not positive.
+        ConfigError: It is not positive and finite.
     """
-    if not least > 0:
-        raise ConfigError(f"least must be positive, given {least}")
+    if not 0 < least < math.inf:
+        raise ConfigError(f"least must be positive and finite, given {least}")
 
     def thickness(sdf: Grid) -> Score:
         """(batch,) shares."""

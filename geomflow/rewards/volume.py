@@ -1,5 +1,6 @@
 """Volume of the material, large or as asked."""
 
+from geomflow.errors import ConfigError
 from geomflow.rewards._grid import Grid, Reward, Score, integral, occupancy
 
 
@@ -8,7 +9,12 @@ def make(target: float | None = None) -> Reward:
 
     Args:
         target: The volume that is wanted; the more the better if None.
+
+    Raises:
+        ConfigError: The target is not from 0 to 8.
     """
+    if target is not None and not 0 <= target <= 8:
+        raise ConfigError(f"target must be from 0 to 8, the volume of the frame, given {target}")
 
     def volume(sdf: Grid) -> Score:
         """(batch,) volumes, or minus their distances from the target."""
