@@ -41,7 +41,7 @@ def generate(
         model: Embedded name or checkpoint folder.
         count: Number of shapes.
         steps: Jumps from noise to data; any number works with any model, `auto` takes as few as make no difference.
-        seed: Seed of the first shape; shape i has seed + i.
+        seed: Seed of the first shape; shape i has seed + i and does not depend on the others (but by the method tilt).
         out: Folder for the meshes or images, generation.json and preview.png.
         format: Mesh format.
         resolution: Samples per axis of the surface extraction.
@@ -53,9 +53,11 @@ def generate(
         size: Longest edge of every shape in the files, in the unit they are to have; by default about 1.9.
         reward: What shapes are steered towards (see `geomflow list rewards`, or a dotted module path); its options
             are given as --reward.NAME VALUE.
-        method: How: best_of_n, guide, tilt, langevin, ascend, plug_and_play or dps.
-        particles: How many shapes are looked at: candidates for each (best_of_n), population (tilt), moves (langevin).
-        strength: How far to steer, in standard deviations of the reward of unsteered shapes.
+        method: How: best_of_n (the default), guide, ascend, tilt, langevin, plug_and_play or dps.
+        particles: How many shapes are looked at: candidates for each (best_of_n, by default 8), moves of each (ascend,
+            8, langevin, 16), or the population that all are drawn from (tilt, 64). The other methods take none.
+        strength: How far to steer, above 0, in standard deviations of the reward of unsteered shapes; 2 by default.
+            best_of_n takes none.
         device: Where to compute.
         settings: What was given as --reward.NAME VALUE.
     """
@@ -85,9 +87,8 @@ def _generate_shapes(
     say(f"{count} shapes in {result.steps} steps, {sum(result.seconds.values()):.1f} s; {solid} pass the solid report")
     if steering := result.settings.get("steering"):
         before, after = (sum(steering[name]) / count for name in ("before", "after"))
-        say(
-            f"{steering['reward']} {before:.4g} -> {after:.4g} by {steering['method']}, {result.nfe} network calls each"
-        )
+        gained = f"{steering['reward']} {before:.4g} -> {after:.4g} by {steering['method']}"
+        say(f"{gained}, {result.nfe} network calls each; {steering['measuring_calls']} more in all to measure by")
     say(f"wrote {out}/0000.{asked['format']} ..., {out}/generation.json, {out}/preview.png")
 
 

@@ -1,8 +1,8 @@
 """Steering of shapes: latents steered by a reward of what they decode to."""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +12,14 @@ from torch import Tensor
 
 from geomflow import shelves, steer
 from geomflow.errors import ConfigError
-from geomflow.flow import FlowMap
-from geomflow.flow.random import generator_of
 from geomflow.model import LatentModel
 from geomflow.pipelines._condition import Told
-from geomflow.pipelines._latents import encoded, flow_map_of, noise_of
 from geomflow.pipelines._shape_reward import ShapeReward
-from geomflow.steer.reward import Reward, name_of, score
-from geomflow.steer.steered import Steered
+from geomflow.pipelines._steering_methods import MEASURED, METHODS, Job
+from geomflow.steer.reward import Reward, name_of
 
-FEWEST = 8
-"""Unsteered shapes, at least, by which the spread of a reward is measured."""
-
-PARTICLES = {"best_of_n": 8, "tilt": 64, "langevin": 16, "ascend": 8, "guide": 1, "plug_and_play": 1, "dps": 1}
-"""Methods, and how many shapes each looks at for every shape that it makes, by default."""
+STRENGTH = 2.0
+"""Of methods that have one, unless they are told."""
 
 
 @dataclass(frozen=True)
@@ -35,17 +29,17 @@ class Steering:
     Attributes:
         reward: Distances at the nodes of grids (batch, n, n, n) to (batch,).
         name: What the reward is called.
-        method: One of `PARTICLES`.
-        particles: Candidates of each shape (`best_of_n`), population that all shapes are drawn from (`tilt`), moves in
-            the noise (`langevin`, `ascend`); of no use to the others.
-        strength: How far, in standard deviations of the reward of unsteered shapes; of no use to `best_of_n`.
+        method: One of `METHODS`.
+        particles: Candidates of each shape (`best_of_n`), moves of each in the noise (`langevin`, `ascend`), population
+            that all shapes are drawn from (`tilt`); None for the others.
+        strength: How far, in standard deviations of the reward of unsteered shapes; None for `best_of_n`.
     """
 
     reward: Reward
     name: str
     method: str
-    particles: int
-    strength: float
+    particles: int | None
+    strength: float | None
 
 
 @dataclass(frozen=True)
@@ -53,11 +47,12 @@ class Report:
     """What steering did.
 
     Attributes:
-        before: Rewards of the shapes of the same noise, unsteered.
+        before: Rewards of what the map makes of the noise of the same seeds in as many jumps, unsteered.
         after: Rewards of the steered shapes.
-        calls: Network calls per shape, without those that `before` took.
+        calls: Network calls per shape, without those that `before` and `spread` took.
         gradients: How many of them were differentiated.
-        spread: Standard deviation of the reward of unsteered shapes.
+        measuring: Network calls that `before` and `spread` took, for all shapes together.
+        spread: Standard deviation of the reward of unsteered shapes, which strengths count in; None without a strength.
         trace: See `geomflow.steer.Steered`.
     """
 
@@ -65,14 +60,15 @@ class Report:
     after: list[float]
     calls: int
     gradients: int
-    spread: float
+    measuring: int
+    spread: float | None
     trace: dict[str, list[float]]
 
     def as_dict(self, how: Steering) -> dict[str, Any]:
         """Return it for generation.json."""
         asked = {"reward": how.name, "method": how.method, "particles": how.particles, "strength": how.strength}
-        found = {"spread": self.spread, "before": self.before, "after": self.after}
-        return asked | found | {"network_calls": self.calls, "gradients": self.gradients, "trace": self.trace}
+        found = {"spread": self.spread, "before": self.before, "after": self.after, "network_calls": self.calls}
+        return asked | found | {"gradients": self.gradients, "measuring_calls": self.measuring, "trace": self.trace}
 
 
 def steering_of(
@@ -81,21 +77,48 @@ def steering_of(
     """Return how to steer, None if there is no reward.
 
     Raises:
-        ConfigError: An unknown reward or method, too few particles, or anything of this without a reward.
+        ConfigError: An unknown reward or method; too few particles, or a strength that is not positive and finite;
+            either for a method that has no use for it; or anything of this without a reward.
     """
     if reward is None:
         if (method, particles, strength) != (None, None, None):
             raise ConfigError("method, particles and strength want a reward, given none")
         return None
-    method = method or "best_of_n"
-    if method not in PARTICLES:
-        raise ConfigError(f"unknown method {method!r}: the methods are {', '.join(PARTICLES)}")
-    particles = PARTICLES[method] if particles is None else particles
-    fewest = count if method == "tilt" else 1
-    if particles < fewest:
-        raise ConfigError(f"particles must be at least {fewest} for {count} shapes by {method}, given {particles}")
+    method = next(iter(METHODS)) if method is None else method
+    if method not in METHODS:
+        raise ConfigError(f"unknown method {method!r}: the methods are {', '.join(METHODS)}")
+    particles, strength = _particles(method, particles, count), _strength(method, strength)
     name, made = (reward, shelves.load("rewards", reward)) if isinstance(reward, str) else (name_of(reward), reward)
-    return Steering(made, name, method, particles, 2.0 if strength is None else float(strength))
+    return Steering(made, name, method, particles, strength)
+
+
+def _particles(method: str, given: int | None, count: int) -> int | None:
+    """As many as were asked for, or as are usual."""
+    usual, fewest = METHODS[method].particles, count if METHODS[method].together else 1
+    if usual is None:
+        _refuse_for(method, "particles", given, [name for name, other in METHODS.items() if other.particles])
+        return None
+    if given is None:
+        return max(usual, fewest)
+    if not isinstance(given, int) or isinstance(given, bool) or given < fewest:
+        wanted = f"a whole number of at least {fewest} for {count} shapes by {method}"
+        raise ConfigError(f"particles must be {wanted}, given {given!r}")
+    return given
+
+
+def _strength(method: str, given: float | None) -> float | None:
+    """As much as was asked for, or as is usual."""
+    if not METHODS[method].strength:
+        _refuse_for(method, "strength", given, [name for name, other in METHODS.items() if other.strength])
+        return None
+    if given is not None and not (isinstance(given, Real) and 0 < given < math.inf):
+        raise ConfigError(f"strength must be a positive, finite number, given {given!r}")
+    return STRENGTH if given is None else float(given)
+
+
+def _refuse_for(method: str, option: str, given: float | None, takers: list[str]) -> None:
+    if given is not None:
+        raise ConfigError(f"{option} must be left out for {method}, given {given}: it is for {', '.join(takers)}")
 
 
 @torch.no_grad()
@@ -108,30 +131,26 @@ def steered(
         model: The model.
         count: Number of latents.
         steps: Jumps of the flow map; steps of the ODE for `dps`.
-        seed: Seed of the first latent's noise.
+        seed: Seed of the first latent's noise; latent i has `seed + i` and, but for `tilt`, minds no other.
         asked: What the network is told.
         how: The reward and the method.
 
     Raises:
         ValueError: `count` or `steps` under 1.
         CheckpointError: The model has no flow map.
-        RewardError: The reward is no finite number per shape, or has no gradient and the method wants one.
+        RewardError: The reward is no finite number per shape, or has no gradient and the method wants one; or it is the
+            same for all unsteered shapes and the method has a strength.
     """
     if not (isinstance(count, int) and isinstance(steps, int) and count >= 1 and steps >= 1):
         raise ValueError(f"count and steps must be whole numbers of at least 1, given {count!r} and {steps!r}")
-    job = _Job(flow_map_of(model), model, ShapeReward(model, how.reward, how.name), steps, seed, asked)
-    before = job.unsteered(max(count, FEWEST))
-    spread = float(before.std())
-    result, rows = _RUN[how.method](job, how, count, how.strength / max(spread, 1e-12))
-    share = len(rows) / count  # rows of noise for every shape
-    report = Report(
-        before[:count].tolist(),
-        result.reward.tolist(),
-        math.ceil(share * result.calls),
-        math.ceil(share * result.gradients),
-        spread,
-        result.trace,
-    )
+    reward = ShapeReward(model, how.reward, how.name)
+    job = Job(model, reward, steps, seed, asked, count, how.particles or 1, how.strength or 0.0)
+    before = job.unsteered(job.noise(count))
+    spread = None if how.strength is None else job.spread
+    result = METHODS[how.method].run(job)
+    measuring = steps * (count + (0 if spread is None else MEASURED))
+    after = result.reward.tolist()
+    report = Report(before.tolist(), after, result.calls, result.gradients, measuring, spread, result.trace)
     return model.scale.restore(result.data), report
 
 
@@ -151,112 +170,17 @@ def tuned(
 
     Raises:
         CheckpointError: The model has no flow map, or see `geomflow.steer.fine_tune`.
-        RewardError: The reward is no finite number per shape, or has no gradient.
+        RewardError: The reward is no finite number per shape, has no gradient, or is the same for all unsteered shapes.
     """
-    of_latents = ShapeReward(model, reward)
-    job = _Job(flow_map_of(model), model, of_latents, 1, seed, asked)
-    spread = max(float(job.unsteered(2 * FEWEST).std()), 1e-12)
+    job = Job(model, ShapeReward(model, reward), options.get("jumps", 1), seed, asked, batch)
+
+    spread = job.spread
 
     def in_spreads(latents: Tensor) -> Tensor:
-        return of_latents(latents) / spread
+        return job.reward(latents) / spread
 
-    in_spreads.__name__ = of_latents.__name__
+    in_spreads.__name__ = job.reward.__name__
     condition, shape = asked.rows(batch, model.scale.mean.device), model.autoencoder.latent_shape
     return steer.fine_tune(
         job.flow_map, in_spreads, folder, shape, batch=batch, seed=seed, condition=condition, **options
     )
-
-
-@dataclass(frozen=True)
-class _Job:
-    """What all methods are given."""
-
-    flow_map: FlowMap
-    model: LatentModel
-    reward: ShapeReward
-    steps: int
-    seed: int
-    asked: Told
-
-    @property
-    def numbers(self) -> int:
-        """Numbers of a latent."""
-        return math.prod(self.model.autoencoder.latent_shape)
-
-    def noise(self, count: int) -> Tensor:
-        """Noise of the first seeds."""
-        return noise_of(self.model, count, self.seed)
-
-    def condition(self, count: int) -> Any:
-        """What the network is told, so often."""
-        device = self.model.scale.mean.device
-        return encoded(self.flow_map, self.asked, device).rows(count, device)
-
-    def unsteered(self, count: int) -> Float[Tensor, " count"]:
-        """Rewards of as many shapes as they come."""
-        data = self.flow_map.sample(self.noise(count), self.steps, condition=self.condition(count))
-        return score(self.reward, data)
-
-    def run(self, method: Callable[..., Steered], count: int, *arguments: Any, **options: Any) -> Steered:
-        """A method on as many noises."""
-        condition = self.condition(count)
-        return method(self.flow_map, self.reward, self.noise(count), *arguments, condition=condition, **options)
-
-    def chance(self) -> torch.Generator:
-        """The source of all that is drawn besides the noise."""
-        return generator_of(self.seed, 2)
-
-
-Run = tuple[Steered, range]
-"""What came out, and the rows of noise that went in."""
-
-
-def _best_of_n(job: _Job, how: Steering, count: int, strength: float) -> Run:
-    rows = range(count * how.particles)
-    return job.run(steer.best_of_n, len(rows), how.particles, job.steps), rows
-
-
-def _guide(job: _Job, how: Steering, count: int, strength: float) -> Run:
-    return job.run(steer.guide, count, job.steps, strength), range(count)
-
-
-def _tilt(job: _Job, how: Steering, count: int, strength: float) -> Run:
-    """All of one population, of which the shapes are spread evenly over the survivors."""
-    rows = range(how.particles)
-    cloud = job.run(steer.tilt, len(rows), job.steps, strength, generator=job.chance())
-    chosen = torch.arange(count, device=cloud.reward.device) * len(rows) // count
-    return replace(cloud, data=cloud.data[chosen], reward=cloud.reward[chosen]), rows
-
-
-def _langevin(job: _Job, how: Steering, count: int, strength: float) -> Run:
-    options = {"steps": job.steps, "generator": job.chance()}
-    return job.run(steer.langevin, count, how.particles, strength, **options), range(count)
-
-
-def _ascend(job: _Job, how: Steering, count: int, strength: float) -> Run:
-    """Turned by as much as moves a linear reward by so many deviations in all."""
-    angle = how.strength / (math.sqrt(job.numbers) * how.particles)
-    return job.run(steer.ascend, count, how.particles, angle, steps=job.steps), range(count)
-
-
-def _plug_and_play(job: _Job, how: Steering, count: int, strength: float) -> Run:
-    """Each look-ahead moved uphill by as much as moves a linear reward by so many deviations."""
-    correct = steer.uphill(job.reward, how.strength / math.sqrt(job.numbers))
-    fresh = [generator_of(job.seed + row, 1) for row in range(count)]
-    data = steer.plug_and_play(job.flow_map, correct, job.noise(count), job.steps, job.condition(count), fresh)
-    return Steered(data, score(job.reward, data), job.steps), range(count)
-
-
-def _dps(job: _Job, how: Steering, count: int, strength: float) -> Run:
-    return job.run(steer.dps, count, job.steps, strength), range(count)
-
-
-_RUN: dict[str, Callable[[_Job, Steering, int, float], Run]] = {
-    "best_of_n": _best_of_n,
-    "guide": _guide,
-    "tilt": _tilt,
-    "langevin": _langevin,
-    "ascend": _ascend,
-    "plug_and_play": _plug_and_play,
-    "dps": _dps,
-}

@@ -58,7 +58,7 @@ class ShapePipeline(Pipeline):
         """Generate shapes.
 
         Args:
-            count: Number of shapes; shape i has the seed `seed + i`.
+            count: Number of shapes; shape i has the seed `seed + i` and, but by `tilt`, does not depend on the others.
             steps: Jumps from noise to data, each one network call; `auto` takes the fewest whose latents are within
                 `tolerance` of those of twice as many.
             seed: Seed of the first shape.
@@ -75,21 +75,23 @@ class ShapePipeline(Pipeline):
                 condition points; latent j of shape i then has the seed `seed + candidates * i + j`.
             reward: What the shapes are steered towards: the name of one on the shelf `rewards`, or any callable from
                 distances at the nodes of grids over [-1, 1]^3 (batch, n, n, n) to (batch,).
-            method: How: best_of_n (the default), guide, tilt, langevin, ascend, plug_and_play, or dps, which is slow.
-            particles: How many shapes are looked at: candidates for each (`best_of_n`), the population that all are
-                drawn from (`tilt`), moves of each (`langevin`, `ascend`).
-            strength: How far to steer, in standard deviations of the reward of unsteered shapes; 2 if None.
+            method: How: best_of_n (the default), guide, ascend, tilt, langevin, plug_and_play, or dps, which is slow.
+            particles: How many shapes are looked at: candidates for each (`best_of_n`), moves of each (`ascend`,
+                `langevin`), the population that all are drawn from (`tilt`); the other methods take none.
+            strength: How far to steer, above 0, in standard deviations of the reward of unsteered shapes, 2 if None;
+                `best_of_n` takes none.
 
         Raises:
             ValueError: `count` or `steps` under 1, an unknown policy, rung or class, points that are no surface's,
-                several candidates without points, or a condition that the model does not know; the message says what
-                it knows.
+                several candidates without points or with a reward, or a condition that the model does not know; the
+                message says what it knows.
             CheckpointError: The model has no flow map.
-            ConfigError: An unknown reward or method, or settings of one without a reward.
-            RewardError: The reward is no finite number per shape, or has no gradient and the method wants one.
+            ConfigError: An unknown reward or method, settings of a method that takes none, or of one without a reward.
+            RewardError: The reward is no finite number per shape, has no gradient and the method wants one, or is the
+                same for all unsteered shapes.
         """
         meshing, asked = Meshing(resolution, refine, floaters, repair), told(condition, self.saved.config)
-        _check_candidates(candidates, asked)
+        _check_candidates(candidates, asked, reward)
         how = steering_of(reward, method, particles, strength, count)
         clock, report = Clock(), {}
         steps = chosen_steps(self.model, steps, tolerance, seed, asked, clock)
@@ -184,7 +186,8 @@ class ShapePipeline(Pipeline):
         Raises:
             CheckpointError: The model has no flow map, or see `geomflow.steer.fine_tune`.
             ConfigError: An unknown reward.
-            RewardError: The reward is no finite number per shape, or has no gradient.
+            RewardError: The reward is no finite number per shape, has no gradient, or is the same for all unsteered
+                shapes.
         """
         made = shelves.load("rewards", reward) if isinstance(reward, str) else reward
         asked = told(condition, self.saved.config)
@@ -299,6 +302,8 @@ _VIEWS = {"grid": _grid_view, "surface": _surface_view}
 """What an encoder may read, made of a mesh."""
 
 
-def _check_candidates(candidates: int, asked: Told) -> None:
+def _check_candidates(candidates: int, asked: Told, reward: str | Reward | None = None) -> None:
+    if candidates != 1 and reward is not None:
+        raise ValueError(f"candidates must be 1 with a reward, of which best_of_n takes particles, given {candidates}")
     if candidates != 1 and (candidates < 1 or asked.frame is None):
         raise ValueError(f"candidates must be 1 without condition points, at least 1 with them, given {candidates}")

@@ -4,10 +4,10 @@ A reward is any callable from data (batch, ...) to one number each; more is bett
 state to clean data in one call, so a reward of data is a reward of states, with a gradient. Read ``reward`` and
 ``look_ahead`` first, then one method per file:
 
-``best_of_n`` chooses; ``guide`` follows the gradient along the way, ``ascend`` in the noise; ``tilt`` and ``langevin``
-draw samples of the tilted law p(data) exp(strength reward); ``plug_and_play`` (and ``inpaint``) correct each
-look-ahead; ``fine_tune`` changes the weights after all; ``dps`` needs no flow map and is what the others are measured
-against.
+``best_of_n`` chooses; ``guide`` follows the gradient along the way, ``ascend`` in the noise; ``tilt``, in the limit of
+many particles, and ``langevin``, in the limit of many moves, draw from the tilted law p(data) exp(strength reward);
+``plug_and_play`` (and ``inpaint``) correct each look-ahead; ``fine_tune`` changes the weights after all; ``dps`` needs
+no flow map and is what the others are measured against.
 """
 
 from geomflow.steer.ascend import ascend

@@ -32,7 +32,7 @@ def inpaint(
         generators: Sources of the fresh noise, one for each row; torch's own if None.
 
     Raises:
-        ValueError: `steps` under 1.
+        ValueError: `steps` under 1, or not as many generators as rows.
     """
 
     def correct(seen: Tensor) -> Tensor:

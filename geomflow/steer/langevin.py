@@ -1,12 +1,13 @@
-"""Langevin in the noise: a Markov chain whose law is exactly that of the tilted data, as far as the map is right.
+"""Langevin in the noise: a Markov chain whose law, in the limit of many moves, is that of the tilted data.
 
 The tilted law of data, p(data) exp(strength R), is the image of a law of noise, with the energy |z|^2 / 2 - strength
-R(psi(z)). Metropolis-adjusted Langevin proposals for it are discretised semi-implicitly (Cotter, Roberts, Stuart,
-White, MCMC methods for functions, arXiv 1202.0709),
+R(psi(z)), as far as the map is right. Metropolis-adjusted Langevin proposals for it are discretised semi-implicitly
+(Cotter, Roberts, Stuart, White, MCMC methods for functions, arXiv 1202.0709),
 
     z' = rho z + (1 - rho) strength grad R(psi(z)) + sqrt(1 - rho^2) fresh noise,
 
-so that without a reward every proposal is accepted, however many dimensions there are.
+so that without a reward every proposal is accepted, however many dimensions there are. After few moves a chain is still
+near the noise that it began with.
 """
 
 from dataclasses import dataclass, fields
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from geomflow.flow import FlowMap
 from geomflow.flow.formulation import per_sample
-from geomflow.flow.random import normal, uniform
+from geomflow.steer.chance import Sources, normal_rows, uniform_rows
 from geomflow.steer.look_ahead import from_noise
 from geomflow.steer.reward import Ahead, Reward, score_and_gradient
 from geomflow.steer.steered import Steered
@@ -41,12 +42,12 @@ def langevin(
     fresh: float = 0.4,
     steps: int = 1,
     condition: Any = None,
-    generator: torch.Generator | None = None,
+    generator: Sources = None,
 ) -> Steered:
     """Return the ends of Markov chains, one for each noise.
 
     In the first half of the rounds each chain adapts the width of its proposals to its acceptance; in the second half
-    it is fixed, as the exact law wants.
+    it is fixed, as the right law in the limit of many rounds wants.
 
     Args:
         flow_map: The map.
@@ -57,10 +58,10 @@ def langevin(
         fresh: Share sqrt(1 - rho^2) of fresh noise in the first proposals, in (0, 1).
         steps: Jumps from noise to data; one or two, for a gradient goes through all.
         condition: Passed to the network.
-        generator: Source of the chains' noise.
+        generator: Source of the chains' noise, or one for each chain, which then does not depend on the others.
 
     Raises:
-        ValueError: ``rounds`` under 1, or ``fresh`` outside (0, 1).
+        ValueError: ``rounds`` under 1, ``fresh`` outside (0, 1), or several generators, but not as many as chains.
         RewardError: The reward is no finite number per sample, or has no gradient.
     """
     if rounds < 1 or not 0 < fresh < 1:
@@ -72,7 +73,7 @@ def langevin(
         z = chains.propose(width, strength, generator)
         proposed = _Chains(z, score_and_gradient(reward, look, z))
         odds = chains.odds(proposed, width, strength)
-        accepted = uniform(len(z), generator, z.dtype, z.device).log() < odds
+        accepted = uniform_rows(z, generator).log() < odds
         chains = chains.moved(proposed, accepted)
         if 2 * step < rounds:
             width = (width * (odds.exp().clamp(max=1) - WANTED).exp()).clamp(1e-3, WIDEST)
@@ -88,10 +89,9 @@ class _Chains:
     z: Tensor
     ahead: Ahead
 
-    def propose(self, width: Float[Tensor, " batch"], strength: float, generator: torch.Generator | None) -> Tensor:
+    def propose(self, width: Float[Tensor, " batch"], strength: float, generator: Sources) -> Tensor:
         """Where the chains would go."""
-        fresh = normal(self.z.shape, generator, self.z.dtype, self.z.device)
-        return self._mean(width, strength) + per_sample(width, self.z) * fresh
+        return self._mean(width, strength) + per_sample(width, self.z) * normal_rows(self.z, generator)
 
     def odds(self, to: "_Chains", width: Float[Tensor, " batch"], strength: float) -> Float[Tensor, " batch"]:
         """Log of the ratio by which Metropolis and Hastings accept a move."""

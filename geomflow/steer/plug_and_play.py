@@ -16,8 +16,8 @@ from torch import Tensor
 
 from geomflow.flow import FlowMap
 from geomflow.flow.formulation import per_sample
-from geomflow.flow.random import normal
 from geomflow.flow.sampler import on_clock
+from geomflow.steer.chance import normal_rows
 from geomflow.steer.look_ahead import END
 from geomflow.steer.reward import Reward, score_and_gradient
 
@@ -49,7 +49,8 @@ def plug_and_play(
         begin: Clock time at which they are taken up, with as much noise as there is at it: the later, the more stays.
 
     Raises:
-        ValueError: ``steps`` under 1, ``begin`` outside [0, 1), or other than 0 without data.
+        ValueError: ``steps`` under 1, ``begin`` outside [0, 1), or other than 0 without data; or not as many generators
+            as rows.
     """
     if not 0 <= begin < END or (begin and given is None):
         raise ValueError(f"begin must lie in [0, 1), and be 0 unless data are given, it is {begin}")
@@ -60,7 +61,7 @@ def plug_and_play(
         seen = correct(flow_map(x, t, END, condition))
         if r == grid[-1]:
             return seen
-        x = formulation.x_t(seen, _fresh(x, generators), on_clock(r, x, "r"))
+        x = formulation.x_t(seen, normal_rows(x, generators), on_clock(r, x, "r"))
     return x
 
 
@@ -86,10 +87,3 @@ def uphill(reward: Reward, length: float, rounds: int = 1) -> Correction:
         return data
 
     return correct
-
-
-def _fresh(x: Tensor, generators: Sequence[torch.Generator] | None) -> Tensor:
-    """Normal noise like x, every row from a source of its own."""
-    if generators is None:
-        return torch.randn_like(x)
-    return torch.stack([normal(x.shape[1:], generator, x.dtype, x.device) for generator in generators])

@@ -1,4 +1,4 @@
-"""Flow-map trajectory tilting: particles, weights and noise that draw from p(data) exp(strength reward).
+"""Flow-map trajectory tilting: weighted particles, which draw from p(data) exp(strength reward) if there are many.
 
 Let X_t = psi_{t->1} be the look-ahead. The densities p_t(x) exp(tau(t) strength R(X_t(x))), with tau up to 1, go from
 the noise to the tilted data (arXiv 2511.22688). Particles follow them from t to r by a restart of the flow map - a jump
@@ -10,8 +10,9 @@ and what remains is in their log-weights, which grow by
 
     strength (tau(r) R(X_r) - tau(t) R(X_t)) - noise . delta / f - |delta|^2 / (2 f^2).
 
-The paper's SDE, with the rate strength R(X_t) d tau / dt of the log-weights, is for short steps; these weights are
-exact for any number of them: few steps and a rough gradient cost particles (a low effective sample size), not truth.
+The paper's SDE, with the rate strength R(X_t) d tau / dt of the log-weights, is for short steps. With these weights the
+law is right, in the limit of many particles, for any number of steps: few steps and a rough gradient cost particles (a
+low effective sample size), not truth. The bias of a finite population falls as one over its size.
 """
 
 import math
@@ -45,7 +46,9 @@ def tilt(
     condition: Any = None,
     generator: torch.Generator | None = None,
 ) -> Steered:
-    """Return particles of the tilted law, all of equal weight; some are the same where the last resampling copied them.
+    """Return particles of equal weight, whose law is the tilted one in the limit of many of them.
+
+    Some are the same where the last resampling copied them.
 
     Args:
         flow_map: The map.
@@ -151,9 +154,10 @@ def resample(
         generator: Source of chance; torch's own if None.
     """
     count = len(weights)
-    places = (torch.arange(count) + uniform(1, generator, torch.float64)) / count
+    shift = uniform(1, generator, torch.float64, weights.device)
+    places = (torch.arange(count, device=weights.device) + shift) / count
     ladder = weights.double().softmax(0).cumsum(0)
-    return torch.searchsorted(ladder, places.to(ladder.device)).clamp(max=count - 1)
+    return torch.searchsorted(ladder, places).clamp(max=count - 1)
 
 
 def _gamma(path: Path, t: float, r: float, churn: float) -> float:

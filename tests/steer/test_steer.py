@@ -99,6 +99,17 @@ def test_langevin_chains_end_in_the_posterior(name, steps):
     assert sum(found.trace["accepted"][15:]) / 15 == pytest.approx(0.574, abs=0.25)
 
 
+def test_a_chain_with_a_source_of_its_own_minds_no_other():
+    flow_map, start = exact("edm", gaussian()), noise(4, 2)
+    every = langevin(flow_map, quadratic, start, 6, generator=[torch.Generator().manual_seed(i) for i in range(4)])
+    alone = langevin(flow_map, quadratic, start[2:3], 6, generator=[torch.Generator().manual_seed(2)])
+    torch.testing.assert_close(alone.data[0], every.data[2])
+    with pytest.raises(ValueError, match="generators must be one for each of 4 rows, given 1"):
+        langevin(flow_map, quadratic, start, 6, generator=[seeded()])
+    with pytest.raises(ValueError, match="generators must be one for each of 4 rows, given 5"):
+        plug_and_play(flow_map, lambda x: x, start, 2, generators=[seeded()] * 5)
+
+
 def test_without_a_reward_every_proposal_of_langevin_is_accepted_in_any_dimension():
     law = Gaussian(*(torch.full((1, 500), value, dtype=torch.float64) for value in (0.0, 1.0)), torch.ones(1).double())
     found = langevin(exact("edm", law), lambda data: 0 * data.sum(1), noise(50, 500), 4, generator=seeded())
