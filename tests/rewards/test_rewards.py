@@ -1,6 +1,7 @@
 """Rewards of exact solids against closed forms, and their gradients against differences."""
 
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -139,6 +140,18 @@ def test_scans_and_sparse_distances(tmp_path):
     assert reward("sparse_sdf", Box((0.3, 0.3, 0.3)), points=points, values=values)[0] == pytest.approx(0, abs=8e-3)
     found = reward("sparse_sdf", Box((0.3, 0.3, 0.3)), points=points, values=values + wrong)
     assert found == pytest.approx([-0.05], abs=4e-3)
+
+
+def test_the_example_of_a_reward_of_ones_own_is_printed_whole_and_finds_armrests():
+    """In a cube of half edge 0.9 the nearest face to where armrests would be is the one at their side."""
+    root = Path(__file__).resolve().parents[2]
+    printed = re.search(r"```python\n(def make.*?)```", (root / "docs/rewards.md").read_text(), re.DOTALL)
+    assert printed is not None
+    assert (root / "docs/examples/armrests.py").read_text().endswith(printed[1])
+    cube, bench = Box((0.9, 0.9, 0.9)), Box((0.9, 0.1, 0.9))
+    assert reward("docs.examples.armrests", cube, height=0.1) == pytest.approx([0.9 - 17 / 31])
+    found = reward("docs.examples.armrests", bench)  # at the height 0.2, whose nearest nodes are 18 to 20
+    assert found == pytest.approx([0.1 - (19 * 2 / 31 - 1)], abs=1e-6)
 
 
 @pytest.fixture(scope="module")
