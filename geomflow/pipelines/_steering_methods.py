@@ -21,7 +21,7 @@ from geomflow.pipelines._shape_reward import ShapeReward
 from geomflow.steer.reward import name_of, score
 from geomflow.steer.steered import Steered
 
-MEASURED = 16
+MEASURED = 32
 """Unsteered shapes by which the spread of a reward is measured, of noises that are no seed's."""
 
 

@@ -152,7 +152,7 @@ def test_a_constant_reward_is_nothing_to_steer_by(pipe, tmp_path):
     def constant(sdf: Tensor) -> Tensor:
         return 3.7 + 0 * sdf.mean((1, 2, 3))
 
-    message = r"reward 'constant' must differ to be steered by, it is 3.7 for each of 16 unsteered shapes"
+    message = r"reward 'constant' must differ to be steered by, it is 3.7 for each of 32 unsteered shapes"
     for method in METHODS:
         if METHODS[method].strength:
             with pytest.raises(RewardError, match=message):
