@@ -18,7 +18,8 @@ from geomflow.model import LatentModel
 from geomflow.pipelines._condition import Told
 from geomflow.pipelines._latents import encoded, flow_map_of, noise_of
 from geomflow.pipelines._shape_reward import ShapeReward
-from geomflow.steer.reward import name_of, score
+from geomflow.steer.look_ahead import from_noise
+from geomflow.steer.reward import name_of, score, score_ahead
 from geomflow.steer.steered import Steered
 
 MEASURED = 32
@@ -94,8 +95,8 @@ class Job:
 
     def unsteered(self, noise: Float[Tensor, " batch *latent"]) -> Float[Tensor, " batch"]:
         """Rewards of shapes as they come."""
-        data = self.flow_map.sample(noise, self.steps, condition=self.condition(len(noise)))
-        return score(self.reward, data)
+        look = from_noise(self.flow_map, self.steps, self.condition(len(noise)))
+        return score_ahead(self.reward, look, noise)[1]
 
     def run(self, method: Callable[..., Steered], noise: Tensor, *arguments: Any, **options: Any) -> Steered:
         """A method on noise (batch, *latent)."""

@@ -7,7 +7,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from geomflow.flow import FlowMap
-from geomflow.steer.reward import Reward, score
+from geomflow.steer.look_ahead import from_noise
+from geomflow.steer.reward import Reward, score_ahead
 from geomflow.steer.steered import Steered
 
 
@@ -38,7 +39,7 @@ def best_of_n(
     """
     if candidates < 1 or len(noise) % candidates:
         raise ValueError(f"candidates must divide the number of noises, {len(noise)}, given {candidates}")
-    data = flow_map.sample(noise, steps, condition=condition)
-    value = score(reward, data).reshape(-1, candidates)
+    data, rewards = score_ahead(reward, from_noise(flow_map, steps, condition), noise)
+    value = rewards.reshape(-1, candidates)
     best = value.argmax(1) + candidates * torch.arange(len(value), device=value.device)
     return Steered(data[best], value.amax(1), steps)

@@ -56,6 +56,24 @@ def score(reward: Reward, data: Float[Tensor, " batch *shape"]) -> Float[Tensor,
     return torch.cat([checked(reward, data[rows]) for rows in parts(data)])
 
 
+@torch.no_grad()
+def score_ahead(
+    reward: Reward, look: Look, x: Float[Tensor, " batch *shape"]
+) -> tuple[Float[Tensor, " batch *shape"], Float[Tensor, " batch"]]:
+    """Return what states end in, and the rewards of that, without gradients.
+
+    Args:
+        reward: The reward.
+        look: Takes states to data.
+        x: The states.
+
+    Raises:
+        RewardError: The reward returned no finite number for each row.
+    """
+    data = torch.cat([look(x[rows], rows) for rows in parts(x)])
+    return data, score(reward, data)
+
+
 @dataclass(frozen=True)
 class Ahead:
     """What lies ahead of states.

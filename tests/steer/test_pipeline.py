@@ -20,7 +20,7 @@ from geomflow.pipelines._shape_reward import ShapeReward
 from geomflow.pipelines._steering import steering_of
 from geomflow.pipelines._steering_methods import MEASURED, METHODS
 from geomflow.pipelines.shapes import ShapePipeline
-from geomflow.steer.reward import score_and_gradient
+from geomflow.steer.reward import NUMBERS, score_and_gradient
 from tests.steer.ball import RADIUS, SPREAD, fit
 
 COUNT, CELLS = 4, 12
@@ -139,6 +139,7 @@ def test_all_network_calls_are_told(pipe, method):
     told = result.settings["steering"]
     assert told["measuring_calls"] == 2 * (COUNT + (0 if method == "best_of_n" else MEASURED))
     assert sum(rows) == COUNT * told["network_calls"] + told["measuring_calls"]
+    assert method != "best_of_n" or max(rows) == NUMBERS // CELLS**3  # so that many candidates want no more memory
 
 
 def test_the_unit_of_a_reward_does_not_matter(pipe):
