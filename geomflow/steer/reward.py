@@ -105,7 +105,7 @@ def score_and_gradient(reward: Reward, look: Look, x: Float[Tensor, " batch *sha
 
 
 def checked(reward: Reward, data: Float[Tensor, " batch *shape"]) -> Float[Tensor, " batch"]:
-    """Return the rewards of data, refused if they are none.
+    """Return the rewards of data, refused if they are none; counts and truths as numbers with a point.
 
     Args:
         reward: The reward.
@@ -121,7 +121,7 @@ def checked(reward: Reward, data: Float[Tensor, " batch *shape"]) -> Float[Tenso
     if not value.isfinite().all():
         bad = int((~value.isfinite()).sum())
         raise RewardError(f"reward {name_of(reward)!r} must be finite, it is not for {bad} of {len(data)} samples")
-    return value
+    return value if value.is_floating_point() else value.float()
 
 
 def differentiable(reward: Reward, data: Float[Tensor, " batch *shape"]) -> Float[Tensor, " batch"]:

@@ -212,6 +212,7 @@ def test_the_command_line_steers_and_writes_what_it_did(folder, tmp_path, capsys
         (lambda sdf: sdf.sum((1, 2, 3)) * math.nan, "reward '<lambda>' must be finite, it is not for 2 of 2 samples"),
         (lambda sdf: sdf.amax(), r"reward '<lambda>' must return a tensor of shape \(2,\), it gave shape \(\)"),
         (lambda sdf: (sdf < 0).float().sum((1, 2, 3)), "must be differentiable for this method"),
+        (lambda sdf: (sdf < 0).sum((1, 2, 3)), "must be differentiable for this method"),
     ],
 )
 def test_rewards_that_are_none_are_named(pipe, reward, message):

@@ -292,7 +292,11 @@ def test_rewards_that_are_none_are_named(reward, message, unchecked_shapes):
 
 
 def test_a_stiff_reward_is_enough_to_choose_by():
-    assert best_of_n(exact("edm", gaussian()), stiff, noise(6, 2), 3).reward.shape == (2,)
+    flow_map, start = exact("edm", gaussian()), noise(6, 2)
+    found = best_of_n(flow_map, stiff, start, 3)
+    torch.testing.assert_close(found.reward, flow_map.sample(start, 1)[:, 0].reshape(2, 3).amax(1))
+    for counted in (lambda data: (data[:, 0] > found.reward.min() - 1e-9).long(), lambda data: data[:, 0] > -100):
+        assert best_of_n(flow_map, counted, start, 3).reward.tolist() == [1.0, 1.0]
 
 
 def test_arguments_that_cannot_be_are_named():
