@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from geomflow import checkpoint, shelves
 from geomflow.config import Item, RunConfig
 from geomflow.datasets._encode import is_trained
+from geomflow.datasets._records import check_resolution
 from geomflow.encoders._loss import ReconstructionLoss
 from geomflow.errors import ConfigError
 from geomflow.files import sha256_of
@@ -88,7 +89,7 @@ def training(config: RunConfig, data: str | Path, device: str = "cpu") -> Traini
     Raises:
         ConfigError: An unknown item or option, or a compiled autoencoder.
         CheckpointError: The pretrained encoder, or a teacher, cannot be read.
-        RecordError: The dataset cannot be read.
+        RecordError: The dataset cannot be read, or has grids of another resolution than the encoder reads.
         MeshError: The shape whose points are wanted cannot be read, or lacks an attribute.
     """
     device = present_device(device)
@@ -101,6 +102,9 @@ def _autoencoder_training(config: RunConfig, data: str | Path, device: str) -> T
         raise ConfigError("optimization.compile is for flow maps, whose network it compiles; an autoencoder has none")
     model = LatentModel(config).to(device)
     dataset = _dataset(config, folder=str(data), **_wanted_views(model.autoencoder))
+    if model.autoencoder.reads == "grid":
+        first = dataset.batch(torch.zeros(1, dtype=torch.int64), torch.Generator().manual_seed(0))
+        check_resolution(data, first["grid"].shape[1:], model.autoencoder.resolution)
     shelves.check_options(partial(ReconstructionLoss, model.autoencoder), config.reconstruction, "[reconstruction]")
     loss = ReconstructionLoss(model.autoencoder, **config.reconstruction)
     return Training(config, model, loss, model.autoencoder, dataset, {"shapes": len(dataset)})

@@ -65,8 +65,8 @@ def _picture(item: Any, number: int) -> Any:
     """A mesh or a grid's surface by the ray caster, points as dots."""
     from geomflow.viz.camera import PALETTE
     from geomflow.viz.dots import render_points
+    from geomflow.viz.panel import cloud_of
     from geomflow.viz.ray_caster import render
-    from geomflow.viz.scene import cloud_of
 
     mesh = _surface_of(item)
     if mesh is not None:

@@ -1,5 +1,6 @@
 """Reading a record's views, grid and surface, and reflecting them: shared by the datasets made of records."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,20 @@ def load_with_grid(file: Path, names: tuple[str, ...] = ()) -> tuple[np.ndarray,
     if record.sdf_grid is None:
         raise RecordError(f"{file}: has no sdf_grid; prepare the dataset with a resolution above 0")
     return record.sdf_grid, record
+
+
+def check_resolution(where: str | Path, found: Sequence[int], wanted: int) -> None:
+    """Refuse grids (x, y, z) of another resolution than an encoder reads.
+
+    Raises:
+        RecordError: They are of another; the message names where they are, and both ways out.
+    """
+    if tuple(found) != (wanted,) * 3:
+        raise RecordError(
+            f"{where}: has grids of {' x '.join(map(str, found))} samples, the encoder wants {wanted} per axis: "
+            f"prepare it with geomflow prep ... --resolution {wanted}, or take an encoder with --encoder.resolution "
+            f"{found[0]}"
+        )
 
 
 def load_surface(file: Path, count: int | None = None) -> np.ndarray:

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from geomflow.datasets._encode import posterior_of
-from geomflow.datasets._records import REFLECTION, load_surface, load_with_grid
+from geomflow.datasets._records import REFLECTION, check_resolution, load_surface, load_with_grid
 from geomflow.errors import ConfigError
 from geomflow.geometry.frame import sparse_similarity
 from geomflow.prep.manifest import class_names, record_files
@@ -70,7 +70,8 @@ def make(
             (and, for the condition `points`, in the frame that a few of them suggest); grids are encoded once.
 
     Raises:
-        RecordError: No such dataset or split, or records without what the encoder reads.
+        RecordError: No such dataset or split, or records without what the encoder reads, or with grids of
+            another resolution.
         ConfigError: Points are wanted, and the encoder reads grids; or no variants.
     """
     if condition == "points" and autoencoder.reads != "surface":
@@ -95,12 +96,14 @@ def _views(file: Path, autoencoder: Any, mirror: bool, variants: int) -> Tensor:
     """What the encoder is to read of a record."""
     if autoencoder.reads == "surface":
         return _surfaces(file, autoencoder.points, mirror, variants)
-    return _grids(file, mirror)
+    return _grids(file, autoencoder.resolution, mirror)
 
 
-def _grids(file: Path, mirror: bool) -> Float[Tensor, "views x y z"]:
-    """A record's grid and, if asked for, its reflection."""
-    grid = torch.from_numpy(load_with_grid(file)[0].astype(np.float32))
+def _grids(file: Path, resolution: int, mirror: bool) -> Float[Tensor, "views x y z"]:
+    """A record's grid, once it is known to be of the encoder's resolution, and its reflection if that is asked for."""
+    values = load_with_grid(file)[0]
+    check_resolution(file, values.shape, resolution)
+    grid = torch.from_numpy(values.astype(np.float32))
     return torch.stack([grid, grid.flip(0)][: 1 + mirror])
 
 

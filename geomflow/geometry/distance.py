@@ -16,6 +16,7 @@ from geomflow.errors import MeshHasNoFaces
 from geomflow.geometry.bvh import Bvh, Closest
 from geomflow.geometry.curve import along_curve
 from geomflow.geometry.frame import normalize
+from geomflow.geometry.mesh_type import check_mesh
 from geomflow.geometry.orient import orient
 from geomflow.geometry.sight import SharedWinding
 
@@ -49,13 +50,15 @@ class SignedDistanceField:
         device: Where distances and rays are computed, a Warp device name.
 
     Raises:
+        TypeError: It is no mesh.
         MeshHasNoFaces: There is no face.
         MeshDegenerate: The mesh has no extent.
         ValueError: In calls, points of another shape than (n, 3), not finite, or absurdly far away.
     """
 
     def __init__(self, mesh: trimesh.Trimesh, internal_walls: bool = True, device: str = "cpu") -> None:
-        if not len(getattr(mesh, "faces", ())):
+        check_mesh(mesh)
+        if not len(mesh.faces):
             raise MeshHasNoFaces("signed distance wants a mesh with faces, given one without any")
         unit, self._frame = normalize(mesh, margin=1.0)
         self._surface, encloses = orient(unit)
@@ -139,5 +142,11 @@ def signed_distance(mesh: trimesh.Trimesh, points: Shaped[np.ndarray, "n 3"]) ->
     Args:
         mesh: The mesh, whatever its state.
         points: Where to ask, in the mesh's unit.
+
+    Raises:
+        TypeError: It is no mesh.
+        MeshHasNoFaces: There is no face.
+        MeshDegenerate: The mesh has no extent.
+        ValueError: Points of another shape than (n, 3), not finite, or absurdly far away.
     """
     return SignedDistanceField(mesh)(points)

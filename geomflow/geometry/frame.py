@@ -9,6 +9,7 @@ import trimesh
 from jaxtyping import Float, Shaped
 
 from geomflow.errors import MeshDegenerate, MeshHasNoFaces
+from geomflow.geometry.mesh_type import check_mesh
 
 Frame = Literal["box", "sphere"]
 
@@ -61,12 +62,14 @@ def normalize(mesh: trimesh.Trimesh, frame: Frame = "box", margin: float = 0.95)
         margin: What is left for the surface's outside, in (0, 1].
 
     Raises:
+        TypeError: It is no mesh.
         MeshHasNoFaces: The mesh has no faces.
         MeshDegenerate: The vertices have no extent.
         ValueError: Unknown frame, or a margin outside (0, 1].
     """
-    if not len(getattr(mesh, "faces", ())):
-        raise MeshHasNoFaces(f"a surface is wanted, given a {type(mesh).__name__} without faces")
+    check_mesh(mesh)
+    if not len(mesh.faces):
+        raise MeshHasNoFaces("a surface is wanted, given a mesh without faces")
     similarity = similarity_of(np.asarray(mesh.vertices)[np.unique(mesh.faces)], frame, margin)
     unit = trimesh.Trimesh(similarity.apply(np.asarray(mesh.vertices)), mesh.faces, process=False)
     return Normalized(unit, similarity)

@@ -64,6 +64,7 @@ def sdf_grid(mesh: trimesh.Trimesh | SignedDistanceField, resolution: int = 64, 
         band: If given, values are exact up to this distance, cut off at it, and only nodes near it are asked for.
 
     Raises:
+        TypeError: It is neither a mesh nor a field.
         ValueError: The mesh leaves the cube, the resolution is under 2 or beyond memory, or the band is not positive.
     """
     distance = mesh if isinstance(mesh, SignedDistanceField) else SignedDistanceField(mesh)

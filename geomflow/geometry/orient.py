@@ -64,6 +64,9 @@ def orient(mesh: trimesh.Trimesh) -> Oriented:
 
     Args:
         mesh: Any triangle soup; it is not changed.
+
+    Raises:
+        TypeError: It is no mesh.
     """
     welded = weld(mesh)
     vertices, faces = np.asarray(welded.vertices), _once(np.asarray(welded.faces))

@@ -48,6 +48,7 @@ def repair(mesh: trimesh.Trimesh, up_to: Rung = "remesh", resolution: int = 128)
         resolution: Samples per axis of a remeshing.
 
     Raises:
+        TypeError: It is no mesh.
         ValueError: An unknown rung.
     """
     if up_to not in RUNGS:
@@ -66,6 +67,9 @@ def fill(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
 
     Args:
         mesh: The mesh.
+
+    Raises:
+        TypeError: It is no mesh.
     """
     filled = orient(mesh).mesh
     trimesh.repair.fill_holes(filled)
@@ -81,6 +85,7 @@ def remesh(mesh: trimesh.Trimesh, resolution: int = 128, gap: float = 0.0) -> tr
         gap: Width of gaps to close, in half extents of the mesh.
 
     Raises:
+        TypeError: It is no mesh.
         EmptySurface: The mesh encloses nothing that the grid can see.
     """
     return next(_remeshed(mesh, resolution, (gap,)))

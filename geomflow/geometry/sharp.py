@@ -19,6 +19,7 @@ def sample_sharp_edges(mesh: trimesh.Trimesh, count: int, seed: int = 0) -> Surf
         seed: Same seed and mesh, same points.
 
     Raises:
+        TypeError: It is no mesh.
         ValueError: `count` is negative.
     """
     if count < 0:

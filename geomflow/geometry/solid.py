@@ -10,6 +10,7 @@ from jaxtyping import Integer, Shaped
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from geomflow.geometry.mesh_type import check_mesh
 from geomflow.geometry.winding import winding_number
 from geomflow.warp_runtime import wp
 
@@ -73,7 +74,11 @@ def solid_report(mesh: trimesh.Trimesh) -> SolidReport:
 
     Args:
         mesh: The mesh.
+
+    Raises:
+        TypeError: It is no mesh.
     """
+    check_mesh(mesh)
     vertices, faces = np.asarray(mesh.vertices), np.asarray(mesh.faces)
     volumes = _volumes(vertices, faces, _bodies(faces, len(vertices)))
     return SolidReport(
@@ -98,8 +103,10 @@ def keep_largest(mesh: trimesh.Trimesh, share: float = 0.0) -> tuple[trimesh.Tri
         share: Least part of the largest body's volume that is kept, in [0, 1].
 
     Raises:
+        TypeError: It is no mesh.
         ValueError: `share` outside [0, 1].
     """
+    check_mesh(mesh)
     if not 0 <= share <= 1:
         raise ValueError(f"share must be in [0, 1], not {share}")
     vertices, faces = np.asarray(mesh.vertices), np.asarray(mesh.faces)

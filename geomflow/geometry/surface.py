@@ -7,6 +7,7 @@ import trimesh
 from jaxtyping import Float, Int
 
 from geomflow.errors import MeshDegenerate
+from geomflow.geometry.mesh_type import check_mesh
 
 
 class SurfaceSamples(NamedTuple):
@@ -32,6 +33,7 @@ def sample_surface(mesh: trimesh.Trimesh, count: int, seed: int = 0) -> SurfaceS
         seed: Same seed and mesh, same points.
 
     Raises:
+        TypeError: It is no mesh.
         ValueError: `count` is negative.
         MeshDegenerate: The mesh has no area.
     """
@@ -52,10 +54,12 @@ class SurfaceSampler:
         mesh: Mesh with faces, any unit.
 
     Raises:
+        TypeError: It is no mesh.
         MeshDegenerate: The mesh has no area.
     """
 
     def __init__(self, mesh: trimesh.Trimesh) -> None:
+        check_mesh(mesh)
         self._vertices, self._faces = np.asarray(mesh.vertices), np.asarray(mesh.faces)
         corners = self._vertices[self._faces]
         self._cross = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])

@@ -5,6 +5,7 @@ from pathlib import Path
 import trimesh
 
 from geomflow.files import write_atomically
+from geomflow.geometry.mesh_type import check_mesh
 
 WRITABLE = (".ply", ".obj", ".glb", ".stl", ".off")
 
@@ -17,10 +18,12 @@ def write_mesh(mesh: trimesh.Trimesh, path: str | Path) -> None:
         path: The file; its suffix names the format.
 
     Raises:
+        TypeError: It is no mesh.
         ValueError: Another suffix than those of `WRITABLE`.
         OSError: The file cannot be written or the disk is full; nothing is left behind.
     """
     path = Path(path)
+    check_mesh(mesh)
     check_writable(path)
     content = mesh.export(file_type=path.suffix[1:].lower())
     write_atomically(path, content.encode() if isinstance(content, str) else bytes(content))

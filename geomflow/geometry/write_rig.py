@@ -7,6 +7,7 @@ import numpy as np
 import trimesh
 
 from geomflow.files import write_atomically
+from geomflow.geometry.mesh_type import check_mesh
 from geomflow.geometry.rig import Rig
 
 MOST_JOINTS = np.iinfo(np.int16).max
@@ -22,11 +23,13 @@ def write_rig(mesh: trimesh.Trimesh, rig: Rig, path: str | Path) -> None:
         path: File to write.
 
     Raises:
+        TypeError: It is no mesh.
         ValueError: The suffix is not .npz, or the rig is of another number of vertices, not finite, or of more joints
             than 16 bits can tell apart.
         OSError: The file cannot be written.
     """
     path = Path(path)
+    check_mesh(mesh)
     if path.suffix.lower() != ".npz":
         raise ValueError(f"path must end with .npz, not {path.suffix or 'no suffix'!r}")
     if len(rig.skin_joints) != len(mesh.vertices):

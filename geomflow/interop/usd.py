@@ -9,6 +9,7 @@ import numpy as np
 import trimesh
 
 from geomflow.files import write_atomically
+from geomflow.geometry.mesh_type import check_mesh
 from geomflow.interop._carried import colors_of, shares, warn_of_attributes, warn_of_colors
 from geomflow.libraries import library
 
@@ -35,8 +36,7 @@ def write_usd(mesh: trimesh.Trimesh, path: str | Path, meters_per_unit: float = 
         LibraryMissing: usd-core is not installed.
     """
     path = Path(path)
-    if not isinstance(mesh, trimesh.Trimesh):
-        raise TypeError(f"mesh must be a trimesh.Trimesh, given a {type(mesh).__name__}")
+    check_mesh(mesh)
     if not len(mesh.faces):
         raise ValueError("mesh must have faces, given one without any")
     if path.suffix.lower() not in WRITABLE:

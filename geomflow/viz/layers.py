@@ -107,12 +107,21 @@ class Scene:
         columns: Panels per row, at most.
         height: Pixels of a row.
         frames: Whether the panels are steps in time, which a page shows in turn and a picture side by side.
+
+    Raises:
+        ValueError: There is nothing to draw in any panel.
     """
 
     panels: tuple[Panel, ...]
     columns: int = 4
     height: int = 480
     frames: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse a scene of nothing, of which no backend could make a picture."""
+        if not any(panel.layers for panel in self.panels):
+            found = self.panels[0].title if self.panels else "no panels"
+            raise ValueError(f"there is nothing to draw: {found}")
 
     @property
     def shape(self) -> tuple[int, int]:

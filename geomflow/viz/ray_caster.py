@@ -9,6 +9,7 @@ from typing import Any, cast, no_type_check
 import numpy as np
 import trimesh
 
+from geomflow.geometry.mesh_type import check_mesh
 from geomflow.viz.camera import (
     AZIMUTH,
     BACKGROUND,
@@ -52,8 +53,10 @@ def render(
         color: Red, green and blue in [0, 1].
 
     Raises:
+        TypeError: It is no mesh.
         ValueError: The mesh has no faces or is far from the unit cube, or the size is not positive.
     """
+    check_mesh(mesh)
     if not len(mesh.faces):
         raise ValueError("mesh must have faces to be drawn, given one without any")
     farthest = float(np.abs(mesh.bounds).max())

@@ -8,27 +8,16 @@ import numpy as np
 import trimesh
 from jaxtyping import Float
 
-from geomflow.errors import EmptySurface
-from geomflow.geometry.extract import extract_mesh
 from geomflow.geometry.grid import SdfGrid
-from geomflow.viz.layers import Layer, Lines, Panel, Points, Scene, Slice, Surface
-from geomflow.viz.thin import chosen, clustered
+from geomflow.viz.layers import Panel, Scene
+from geomflow.viz.panel import PanelOptions, panel_of
 
 MAX_POINTS, MAX_FACES = 100_000, 300_000
 """Points and triangles of a scene, all panels together: a page of some ten megabytes."""
 
-NORMAL_LENGTH = 0.03
-"""Length of a drawn normal, in diagonals of the box around its points."""
-
-SLICE_NODES = 128
-"""Nodes of a slice along an axis, about; of finer grids, every second, third ... node is drawn."""
-
-GLASS = 0.5
-"""Opacity of the surface that is drawn with slices."""
-
 ACCEPTED = (
-    "a trimesh.Trimesh or PointCloud, an array (n, 3) or (b, n, 3), an SdfGrid, a Generation, a Trajectory, "
-    "or a list of those"
+    "a trimesh.Trimesh or PointCloud, an array (n, 3) or (b, n, 3), an SdfGrid, a Generation, a JointPrediction, "
+    "a Trajectory, or a list of those"
 )
 
 
@@ -52,17 +41,6 @@ class Trajectory:
             raise ValueError(f"points must be of shape (steps, n, 3), given {shape}")
 
 
-@dataclass(frozen=True)
-class _Options:
-    """What goes with one mesh or cloud, and what a panel may hold."""
-
-    scalars: np.ndarray | None
-    normals: np.ndarray | None
-    neighbours: np.ndarray | None
-    max_points: int
-    max_faces: int
-
-
 def scene_of(
     x: Any,
     *,
@@ -83,8 +61,9 @@ def scene_of(
 
     Args:
         x: A mesh or cloud (in its own colours, if it carries any); points (n, 3), or (b, n, 3) for a gallery; a grid of
-            distances, drawn as three slices and the surface; a generation or list of any of these for a gallery; or a
-            `Trajectory`. Arrays may be tensors on the CPU.
+            distances, drawn as three slices and the surface; predicted joints, drawn as the points that were gathered
+            and the bones; a generation or list of any of these for a gallery; or a `Trajectory`. Arrays may be tensors
+            on the CPU.
         scalars: Numbers (n,) at the points or vertices, drawn as colours.
         normals: Vectors (n, 3) at the points or vertices, drawn as short lines.
         neighbours: Pairs (k, 2) of points or vertices to be joined by lines.
@@ -101,15 +80,14 @@ def scene_of(
     items = _items(x)
     _check(items, titles, columns, height, max_points, max_faces)
     share = (max(1, max_points // len(items)), max(1, max_faces // len(items)))
-    options = _Options(_rows(scalars, "scalars"), _rows(normals, "normals"), _rows(neighbours, "neighbours"), *share)
+    rows = (_rows(scalars, "scalars"), _rows(normals, "normals"), _rows(neighbours, "neighbours"))
+    options = PanelOptions(*rows, *share)
     frames = isinstance(x, Trajectory)
     if (len(items) > 1 and not frames) or isinstance(items[0], SdfGrid):
         _refuse_options(options)
     titles = titles or ([f"step {i} of {len(items) - 1}" for i in range(len(items))] if frames else [""] * len(items))
-    panels = [_titled(_panel(item, options), title) for item, title in zip(items, titles, strict=True)]
-    if not any(panel.layers for panel in panels):
-        raise ValueError(f"there is nothing to draw: {panels[0].title}")
-    return Scene(tuple(panels), columns, height, frames)
+    panels = tuple(_titled(panel_of(item, options), title) for item, title in zip(items, titles, strict=True))
+    return Scene(panels, columns, height, frames)
 
 
 def _items(x: Any) -> list[Any]:
@@ -122,6 +100,8 @@ def _items(x: Any) -> list[Any]:
         return list(_finite_tracks(x.points))
     if hasattr(x, "meshes"):  # a Generation, whose module would load torch
         return list(x.meshes)
+    if hasattr(x, "joints") and hasattr(x, "points"):  # a JointPrediction
+        return [x]
     if isinstance(getattr(x, "points", None), np.ndarray):  # a PointGeneration
         colors = getattr(x, "colors", None)
         return [x.points] if colors is None else [trimesh.PointCloud(x.points, colors=colors)]
@@ -174,7 +154,7 @@ def _check(items: list[Any], titles: Sequence[str], columns: int, height: int, m
             raise ValueError(f"{name} must be at least 1, given {number}")
 
 
-def _refuse_options(options: _Options) -> None:
+def _refuse_options(options: PanelOptions) -> None:
     for name in ("scalars", "normals", "neighbours"):
         if getattr(options, name) is not None:
             raise ValueError(f"{name} go with one mesh or cloud, given a gallery or a grid")
@@ -182,116 +162,3 @@ def _refuse_options(options: _Options) -> None:
 
 def _titled(panel: Panel, title: str) -> Panel:
     return Panel(panel.layers, ", ".join(filter(None, (title, panel.title))))
-
-
-def _panel(item: Any, options: _Options) -> Panel:
-    """The panel of one thing, titled with what was left out of it."""
-    if isinstance(item, SdfGrid):
-        return _grid_panel(item, options)
-    if isinstance(item, trimesh.Trimesh):
-        return _mesh_panel(item, options)
-    return _cloud_panel(*cloud_of(item), options)
-
-
-def cloud_of(
-    item: trimesh.PointCloud | Float[np.ndarray, "n 3"],
-) -> tuple[Float[np.ndarray, "n 3"], Float[np.ndarray, "n 3"] | None]:
-    """Return the points of a cloud or an array, and their colours from 0 to 1 if it carries any.
-
-    Args:
-        item: The cloud or the array.
-    """
-    colors = getattr(item, "colors", None)
-    points = np.asarray(item.vertices if isinstance(item, trimesh.PointCloud) else item, dtype=np.float64)
-    return points, None if colors is None or not len(colors) else colors[:, :3] / 255
-
-
-def _cloud_panel(points: np.ndarray, colors: np.ndarray | None, options: _Options) -> Panel:
-    kept = _kept(points, options)
-    if not len(kept):
-        return Panel((), "no finite point")
-    values = None if options.scalars is None else options.scalars[kept].astype(np.float64)
-    layer = Points(points[kept], None if colors is None or values is not None else colors[kept], values)
-    return Panel((layer, *_lines(points, kept, options)), _left_out(len(kept), len(points), "points"))
-
-
-def _mesh_panel(mesh: trimesh.Trimesh, options: _Options) -> Panel:
-    vertices, faces = np.asarray(mesh.vertices, dtype=np.float64), np.asarray(mesh.faces)
-    good = _finite(vertices, options)
-    faces = faces[good[faces].all(axis=1)]
-    if not len(faces):
-        return Panel((), "no surface")
-    values = None if options.scalars is None else np.where(good, options.scalars, 0.0)
-    colors = _colors_of(mesh) if values is None else None
-    whole = Surface(np.where(good[:, None], vertices, 0.0), faces, colors, values)
-    surface = clustered(whole if good.all() else _without_unused(whole), options.max_faces)
-    layers = (surface, *_lines(vertices, _kept(vertices, options), options))
-    return Panel(layers, _left_out(len(surface.faces), len(mesh.faces), "triangles"))
-
-
-def _colors_of(mesh: trimesh.Trimesh) -> np.ndarray | None:
-    visual: Any = mesh.visual
-    return visual.vertex_colors[:, :3] / 255 if visual.kind in ("vertex", "face") else None
-
-
-def _without_unused(surface: Surface) -> Surface:
-    used, faces = np.unique(surface.faces, return_inverse=True)
-    colors, values = (part if part is None else part[used] for part in (surface.colors, surface.values))
-    return Surface(surface.vertices[used], faces.reshape(-1, 3), colors, values)
-
-
-def _grid_panel(grid: SdfGrid, options: _Options) -> Panel:
-    slices = tuple(_middle(grid, axis) for axis in range(3))
-    try:
-        mesh = extract_mesh(grid)
-    except EmptySurface:
-        return Panel(slices, "no surface")
-    surface = clustered(Surface(np.asarray(mesh.vertices), np.asarray(mesh.faces), opacity=GLASS), options.max_faces)
-    return Panel((*slices, surface), _left_out(len(surface.faces), len(mesh.faces), "triangles"))
-
-
-def _middle(grid: SdfGrid, axis: int) -> Slice:
-    """The middle plane of nodes across an axis."""
-    nodes = grid.points().reshape(*grid.values.shape, 3)
-    middle, every = grid.values.shape[axis] // 2, -(-max(grid.values.shape) // SLICE_NODES)
-    plane, values = nodes.take(middle, axis), grid.values.take(middle, axis)
-    return Slice(plane[::every, ::every], values[::every, ::every].astype(np.float64))
-
-
-def _finite(points: np.ndarray, options: _Options) -> np.ndarray:
-    """Whether each point, and its scalar, can be drawn."""
-    for name in ("scalars", "normals"):
-        rows = getattr(options, name)
-        if rows is not None and len(rows) != len(points):
-            raise ValueError(f"{name} must be as many as points, given {len(rows)} for {len(points)}")
-    rows = points if options.scalars is None else np.column_stack([points, options.scalars])
-    return np.asarray(np.isfinite(rows).all(axis=1))
-
-
-def _kept(points: np.ndarray, options: _Options) -> np.ndarray:
-    good = np.flatnonzero(_finite(points, options))
-    return good[chosen(len(good), options.max_points)]
-
-
-def _lines(points: np.ndarray, kept: np.ndarray, options: _Options) -> list[Layer]:
-    """Normals of the points that are drawn, and lines between those of them that are neighbours."""
-    layers: list[Layer] = []
-    if options.normals is not None:
-        length = NORMAL_LENGTH * float(np.linalg.norm(np.ptp(points[kept], axis=0)))
-        there = kept[np.isfinite(options.normals[kept]).all(axis=1)]
-        layers.append(Lines(points[there], points[there] + length * options.normals[there]))
-    if options.neighbours is not None:
-        layers.append(_edges(points, kept, options.neighbours))
-    return layers
-
-
-def _edges(points: np.ndarray, kept: np.ndarray, neighbours: np.ndarray) -> Lines:
-    strangers = neighbours[(neighbours < 0) | (neighbours >= len(points))]
-    if len(strangers):
-        raise ValueError(f"neighbours must be indices of {len(points)} points, given {strangers[0]}")
-    drawn = np.isin(neighbours, kept).all(axis=1)
-    return Lines(points[neighbours[drawn, 0]], points[neighbours[drawn, 1]])
-
-
-def _left_out(drawn: int, given: int, name: str) -> str:
-    return "" if drawn == given else f"{drawn:,} of {given:,} {name}"

@@ -26,6 +26,7 @@ def contact_sheet(
         labels: Text under each picture, as many as meshes or none.
 
     Raises:
+        TypeError: One is no mesh.
         ValueError: No meshes, no columns, or labels of another number.
     """
     if not meshes or columns < 1:

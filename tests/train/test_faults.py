@@ -18,7 +18,7 @@ from geomflow.pipeline import Pipeline
 from geomflow.prep.manifest import record_files
 from geomflow.train import train
 from geomflow.train.run import Run
-from tests.train.cases import AUTOENCODER, QUICK, losses, same_weights
+from tests.train.cases import AUTOENCODER, QUICK, flow_config, losses, same_weights
 
 
 def test_a_loss_that_is_no_number_stops_with_step_seed_and_last_checkpoint(data, tmp_path):
@@ -90,6 +90,17 @@ def test_runs_are_not_overwritten_and_not_mixed(data, autoencoder_run, tmp_path)
         train(slower, data, autoencoder_run, resume=True, progress=False)
     with pytest.raises(ConfigError, match="pretrained_encoder FOLDER"):
         train(RunConfig(task="flow_map", dataset=Item("latents")), data, tmp_path / "new", progress=False)
+
+
+def test_grids_of_another_resolution_are_refused_with_both_ways_out(data, tmp_path):
+    said = r": has grids of 16 x 16 x 16 samples, the encoder wants 32 per axis: .*--resolution 32, .*resolution 16$"
+    finer = replace(AUTOENCODER, encoder=Item("grid_autoencoder", {**AUTOENCODER.encoder.options, "resolution": 32}))
+    with pytest.raises(RecordError, match=rf"^{data}{said}"):
+        train(finer, data, tmp_path / "new", progress=False)
+    plain = replace(flow_config(tmp_path), pretrained_encoder="", encoder=Item("plain_grid", {"resolution": 32}))
+    with pytest.raises(RecordError, match=rf"^{data}/.*\.safetensors{said}"):
+        train(plain, data, tmp_path / "new", progress=False)
+    assert not (tmp_path / "new").exists()
 
 
 def test_damaged_checkpoints_are_named(autoencoder_run, tmp_path):

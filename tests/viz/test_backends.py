@@ -2,6 +2,7 @@
 
 import io
 import re
+import subprocess
 import sys
 
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image
 from geomflow.errors import LibraryMissing
 from geomflow.geometry.grid import SdfGrid
 from geomflow.geometry.primitives import Box
+from geomflow.pipelines.joints import JointPrediction
 from geomflow.viz import Trajectory, save_html, scene_of, show, turntable
 from geomflow.viz.backends import pyvista as opengl
 from tests.viz.browser import screenshot
@@ -140,6 +142,31 @@ def test_matplotlib_draws_every_kind_of_layer():
     np.testing.assert_allclose(np.column_stack(cloud.collections[0]._offsets3d), POINTS)
 
 
+def plotly_segments(x) -> np.ndarray:
+    trace = show(x).data[-1]
+    return np.column_stack([trace.x, trace.y, trace.z]).reshape(-1, 3, 3)[:, :2]
+
+
+def matplotlib_segments(x) -> np.ndarray:
+    return np.asarray(show(x, "matplotlib", height=100).axes[0].collections[-1]._segments3d)
+
+
+def pyvista_segments(x) -> np.ndarray:
+    with opengl._plotter(scene_of(x)) as plotter:
+        drawn = list(plotter.actors.values())[-1].mapper.dataset
+        return np.asarray(drawn.points)[drawn.lines.reshape(-1, 3)[:, 1:]]
+
+
+@pytest.mark.parametrize("segments_of", [plotly_segments, matplotlib_segments, pyvista_segments])
+def test_bones_run_from_each_joint_to_its_parent_and_nowhere_else(monkeypatch, segments_of):
+    pytest.importorskip(segments_of.__name__.removesuffix("_segments"))
+    monkeypatch.setattr(opengl, "check_rendering", lambda: None)  # nothing is rendered here
+    joints, parents = 2 * POINTS[:6], np.array([1, -1, 1, 0, -1, 4])
+    made = JointPrediction(joints, parents, np.zeros(6), POINTS, steps=1, nfe=1, seed=0, seconds={})
+    wanted = joints[[(0, 1), (2, 1), (3, 0), (5, 4)]]
+    np.testing.assert_allclose(segments_of(made), wanted, atol=1e-6)
+
+
 def test_where_rendering_crashes_the_missing_library_is_named(monkeypatch):
     pytest.importorskip("pyvista")
     monkeypatch.setattr(opengl, "PROBE", "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
@@ -260,3 +287,34 @@ def test_a_browser_shows_the_page_of_pyvista(tmp_path):
     save_html(RED, tmp_path / "page.html", "pyvista")
     assert not re.findall(r"<script[^>]*src=", (tmp_path / "page.html").read_text())
     assert 0.1 < reddish(screenshot(tmp_path / "page.html", tmp_path / "page.png")) < 0.8
+
+
+MAKE_A_PAGE = """
+import os, socket, sys
+import trame_vtklocal.module.wasm as wasm
+from trimesh.creation import box
+from geomflow.viz import save_html
+
+def refuse(self, address):
+    asked.append(address)
+    raise OSError("no net here")
+
+asked = []
+wasm.has_required_files = lambda *_: False  # as if they had never been fetched
+socket.getaddrinfo = lambda host, port, *_, **__: refuse(None, (host, port))
+socket.socket.connect = refuse
+save_html(box(), sys.argv[1], "pyvista")
+print(asked, os.environ.get("VTK_WASM_DIR_OVERRIDE"))
+"""
+
+
+@pytest.mark.slow
+def test_a_page_of_pyvista_is_made_without_the_net(tmp_path):
+    """In a process of its own, as a server of trame is started once in each."""
+    pytest.importorskip("trame_vtklocal")
+    pytest.importorskip("trame_pyvista")
+    done = subprocess.run(
+        [sys.executable, "-c", MAKE_A_PAGE, str(tmp_path / "page.html")], capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "[] None\n", done.stderr
+    assert (tmp_path / "page.html").stat().st_size > 100_000

@@ -10,9 +10,10 @@ import trimesh
 from geomflow.generation import Generation, Shape
 from geomflow.geometry.grid import SdfGrid
 from geomflow.geometry.primitives import Box, Sphere
+from geomflow.pipelines.joints import JointPrediction
 from geomflow.pipelines.points import PointGeneration
 from geomflow.viz import Trajectory, scene_of, show
-from geomflow.viz.layers import Lines, Points, Slice, Surface, color_range
+from geomflow.viz.layers import Lines, Panel, Points, Scene, Slice, Surface, color_range
 
 POINTS = np.random.default_rng(3).uniform(-1, 1, (50, 3))
 
@@ -185,8 +186,34 @@ def test_images_are_sent_to_their_own_sheet():
         scene_of(SimpleNamespace(pictures=[np.zeros((2, 2))]))
 
 
-def test_a_prediction_of_joints_is_drawn_as_its_points():
-    assert (only(SimpleNamespace(points=POINTS))[0].places() == POINTS).all()
+def predicted(parents: list[int]) -> JointPrediction:
+    joints = POINTS[: len(parents)] + 3.0
+    return JointPrediction(joints, np.array(parents), np.zeros(len(parents)), POINTS, 1, 1, 0, {})
+
+
+def test_predicted_joints_are_their_points_and_the_bones():
+    made = predicted([1, -1, 1, 0])
+    cloud, bones = only(made, scalars=POINTS[:, 2])
+    np.testing.assert_array_equal(cloud.points, POINTS)
+    np.testing.assert_array_equal(cloud.values, POINTS[:, 2])
+    np.testing.assert_array_equal(bones.starts, made.joints[[0, 2, 3]])
+    np.testing.assert_array_equal(bones.ends, made.joints[[1, 1, 0]])
+    panels = scene_of([made, Box().mesh()]).panels
+    assert [type(layer) for panel in panels for layer in panel.layers] == [Points, Lines, Surface]
+
+
+def test_layers_of_nothing_are_left_out():
+    assert [type(layer) for layer in only(predicted([-1]))] == [Points]
+    assert len(only(POINTS, neighbours=np.zeros((0, 2), dtype=int))) == 1
+    assert len(only(POINTS, normals=np.full((50, 3), np.nan))) == 1
+
+
+def test_a_scene_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="there is nothing to draw: no panels"):
+        Scene(())
+    with pytest.raises(ValueError, match="there is nothing to draw: empty"):
+        Scene((Panel((), "empty"), Panel(())))
+    assert Scene((Panel(()), Panel((Points(POINTS),)))).shape == (1, 2)
 
 
 def test_options_of_a_scene_that_is_made_already_are_refused():

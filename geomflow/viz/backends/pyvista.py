@@ -2,10 +2,13 @@
 
 import ctypes.util
 import functools
+import io
+import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 import numpy as np
@@ -21,6 +24,10 @@ PROBE_SECONDS = 120
 
 SYSTEM_LIBRARIES = {"EGL": "libegl1", "GL": "libgl1", "X11": "libx11-6"}
 """What rendering loads, and the packages of Debian and Ubuntu that have it."""
+
+
+WASM_FOLDER = "VTK_WASM_DIR_OVERRIDE"
+"""Variable that tells trame-vtklocal where VTK's WebAssembly files are."""
 
 
 def draw(scene: Scene) -> Image.Image:
@@ -48,7 +55,7 @@ def page(scene: Scene) -> bytes:
     """
     for module in ("trame_pyvista", "nest_asyncio2"):  # the latter starts trame where no notebook does
         library(module, "a page of pyvista", module.replace("_", "-"))
-    with _plotter(scene) as plotter:
+    with _plotter(scene) as plotter, _offline():
         return plotter.trame.export_html(None).getvalue().encode()
 
 
@@ -68,6 +75,23 @@ def _plotter(scene: Scene) -> Iterator[Any]:
             yield plotter
         finally:
             plotter.close()
+
+
+@contextmanager
+def _offline() -> Iterator[None]:
+    """Keep trame-vtklocal, which trame-pyvista starts, from fetching VTK's WebAssembly, of which the page has nothing.
+
+    It takes the files from a folder instead if one is named, here an empty one, and prints its name.
+    """
+    if WASM_FOLDER in os.environ:
+        yield
+        return
+    with tempfile.TemporaryDirectory() as empty, redirect_stdout(io.StringIO()):
+        os.environ[WASM_FOLDER] = empty
+        try:
+            yield
+        finally:
+            del os.environ[WASM_FOLDER]
 
 
 def check_rendering() -> None:
