@@ -48,11 +48,11 @@ class Rotations:
 
     def log(self, x: Points, y: Points) -> Points:
         """Return R W with the rotation vector from R to the other; half a turn away, one of both."""
-        return self._velocity(x, rotation_vector(_between(x, y)))
+        return self._velocity(x, rotation_vector(_turn(x, y)))
 
     def distance(self, x: Points, y: Points) -> Float[Tensor, "*batch"]:
         """Return the angle of the rotation from one to the other, in [0, pi], by its sine and cosine."""
-        turn = _between(x, y)
+        turn = _turn(x, y)
         return torch.atan2(_vector(turn).norm(dim=-1), (_trace(turn) - 1) / 2)
 
     def shell(self, angle: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
@@ -70,7 +70,7 @@ class Rotations:
             x: rotations R.
             v: tangent vectors V at them, or any matrices.
         """
-        return _vector(_between(x, v))
+        return _vector(_turned_back(x, v))
 
     def _velocity(self, x: Points, w: Vectors) -> Points:
         """R W."""
@@ -128,9 +128,14 @@ def _wide(matrices: Matrices, cos: Float[Tensor, "*batch 1"]) -> Vectors:
     return torch.where(sine < 0, -axis, axis) * torch.atan2(sine.abs(), cos)
 
 
-def _between(x: Points, y: Points) -> Matrices:
-    """R^T S."""
-    return x.unflatten(-1, (3, 3)).mT @ y.unflatten(-1, (3, 3))
+def _turned_back(x: Points, v: Points) -> Matrices:
+    """R^T V."""
+    return x.unflatten(-1, (3, 3)).mT @ v.unflatten(-1, (3, 3))
+
+
+def _turn(x: Points, y: Points) -> Matrices:
+    """R^T S as 1 + R^T (S - R), whose skew part loses no digits where both are close."""
+    return torch.eye(3, dtype=x.dtype, device=x.device) + _turned_back(x, y - x)
 
 
 def _vector(matrices: Matrices) -> Vectors:

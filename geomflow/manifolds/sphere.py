@@ -2,6 +2,7 @@
 
 Geodesics are great circles. With an angle a between x and y the vector y - cos(a) x is tangent at x and as long as
 sin(a), so log_x(y) = (y - cos(a) x) a / sin(a), and exp_x(v) = cos(|v|) x + v sin(|v|) / |v|. The cut locus of x is -x.
+The tangent part of y is that of y - x and of y + x; the shorter of them loses no digits where y is close to x or to -x.
 """
 
 from dataclasses import dataclass
@@ -41,7 +42,7 @@ class Sphere:
     def log(self, x: Points, y: Points) -> Points:
         """Return the shortest arc to y; at -x, where there are many, one of them."""
         cos = (x * y).sum(-1, keepdim=True)
-        across = self.tangent(x, y)
+        across = self.tangent(x, torch.where(cos < 0, y + x, y - x))
         square = across.square().sum(-1, keepdim=True)
         lost = (square < 1e-24) & (cos < 0)
         across = torch.where(lost, torch.pi * self._aside(x), across)

@@ -116,6 +116,26 @@ def test_the_cut_locus_is_finite(name: str, dtype: torch.dtype) -> None:
         assert (manifold.exp(x, manifold.log(x, -x)) + x).abs().max() < 1e-5
 
 
+@pytest.mark.parametrize("angle", [1e-6, 1e-3, 1.0, math.pi - 1e-3, math.pi - 1e-6])
+@pytest.mark.parametrize("name", ["circle", "sphere", "sphere3", "rotations"])
+def test_single_precision_keeps_its_digits_at_every_angle(name: str, angle: float) -> None:
+    """Float32 points beside each other and beside the cut locus: log and distance are those of float64 to rounding.
+
+    Half of the geodesic ends half way, which only a vector that is tangent as exactly does near the cut locus.
+    """
+    manifold = MANIFOLDS[name]
+    x = points(manifold, 0)
+    v = tangents(manifold, x, 2)
+    v = angle * v / v.norm(dim=1, keepdim=True) * (2**0.5 if name == "rotations" else 1)
+    near, far = x.float(), manifold.exp(x, v).float()
+    found, exact = manifold.log(near, far), manifold.log(near.double(), far.double())
+    assert ((found - exact).norm(dim=1) / exact.norm(dim=1)).max() < 1e-6
+    length, truth = manifold.distance(near, far), manifold.distance(near.double(), far.double())
+    assert ((length - truth).abs() / truth).max() < 1e-6
+    half = manifold.exp(near, found / 2)
+    assert (manifold.distance(near, half) - truth / 2).abs().max() < 2e-6
+
+
 def test_projected_noise_is_uniform() -> None:
     """Moments of the uniform distributions: <x x^T> = 1 / n on spheres; the trace of a random rotation has 0 and 1."""
     x = points(SPHERE, 0, 40_000)
