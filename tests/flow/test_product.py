@@ -74,6 +74,8 @@ def test_parts_move_as_they_would_alone() -> None:
     far = 0.5 * m  # arcs shorter than half of the circle are found again
     assert (whole.field(whole.jump(far, x, batch.t, batch.r), x, batch.t, batch.r) - far).abs().max() < 1e-7
     assert (landing[..., 3:].norm(dim=-1) - 1).abs().max() < 1e-12
+    found = whole.field(x, x, batch.t, batch.t, instant=m)  # an empty jump has the field that it is told
+    assert torch.equal(found, m)
 
 
 def test_one_part_is_that_formulation() -> None:
@@ -157,6 +159,12 @@ def test_what_needs_linear_jumps_is_refused() -> None:
         product([])
     with pytest.raises(ValueError, match=r"given widths \(3, 0\)"):
         product([(3, EDM), (0, EDM)])
+    with pytest.raises(ValueError, match=r"parts must be as wide as their manifolds, given 4 channels for Sphere"):
+        product([(3, EDM), (4, Geodesic(EDM.path, manifold=SPHERE))])
+    with pytest.raises(ValueError, match=r"parts must share a path, given KarrasPath\(.*\) and LinearPath\(\)"):
+        product([(3, EDM), (3, Geodesic(manifold=SPHERE))])
+    with pytest.raises(ValueError, match=r"states must have channels \(3, 3\) on the last axis, given \(40, 7, 5\)"):
+        both().start(random_batch().noise[..., :5])
 
 
 def test_noise_on_the_sphere_keeps_its_unit_length_through_any_network() -> None:

@@ -183,6 +183,36 @@ def test_the_metric_of_rotations_is_bi_invariant() -> None:
     assert (ROTATIONS.exp(flat[4], 0.3 * ROTATIONS.log(*flat[4:])) - (middle @ turn).flatten(-2)).abs().max() < 1e-12
 
 
+@every
+def test_points_have_no_defect_and_other_numbers_do(name: str) -> None:
+    manifold = MANIFOLDS[name]
+    x = points(manifold, 0)
+    assert manifold.defect(x).max() < 1e-12
+    if name != "euclidean":
+        assert (manifold.defect(gaussian(manifold, 1)) > 0.03).double().mean() > 0.9
+    with pytest.raises(
+        ValueError, match=rf"x must have {manifold.coordinates} coordinates on the last axis, given sha"
+    ):
+        manifold.project(x[:, 1:])
+
+
+def test_defects_are_how_far_off_something_is() -> None:
+    """By length on the sphere; on SO(3) c R is off by sqrt(3) |c^2 - 1| + |c^3 - 1| and a reflection by 2."""
+    x, turn = points(SPHERE, 0), points(ROTATIONS, 0)
+    assert (SPHERE.defect(1.25 * x) - 0.25).abs().max() < 1e-12
+    assert (ROTATIONS.defect(1.1 * turn) - (3**0.5 * 0.21 + 0.331)).abs().max() < 1e-12
+    assert (ROTATIONS.defect(-turn) - 2).abs().max() < 1e-12
+    both = torch.cat([x, 1.25 * x, turn], dim=1)
+    assert (MANIFOLDS["product"].defect(both) - 0.25).abs().max() < 1e-12
+
+
+def test_a_vector_of_length_zero_has_no_direction() -> None:
+    x = points(SPHERE, 0)
+    x[3] = 0
+    with pytest.raises(ValueError, match="x must be vectors with a direction, given one of length 0"):
+        SPHERE.project(x)
+
+
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
