@@ -1,7 +1,8 @@
 """Product: a formulation whose channels are shared out, such as positions in space and normals on the sphere.
 
 The parts flow together: each moves its own channels by its own law, on one clock, while the network sees them all.
-Every part keeps its field, its scaling of the network and its weight. Times are those of the first part.
+Every part keeps its field, its scaling of the network and its weight. Times are those of the first part. Manifolds side
+by side under one formulation, with one distance, are the shelf's ``manifolds.product``.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,4 +1,7 @@
-"""Products of manifolds: coordinates side by side, such as a point and its normal. Squared distances add up."""
+"""Products of manifolds: coordinates side by side, such as a point and its normal. Squared distances add up.
+
+Parts that each flow by a formulation of their own are ``geomflow.flow.product``.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
