@@ -123,7 +123,7 @@ def fits(rows: dict[tuple[str, str], list[Row]]) -> Iterator[list[str]]:
 
 def verdict(ours: np.ndarray, theirs: np.ndarray) -> str:
     """The change in percent of the mean; bold where all seeds of one are on one side of all seeds of the other."""
-    change = f"{100 * (ours.mean() / theirs.mean() - 1):+.0f} %"
+    change = f"{round(100 * (ours.mean() / theirs.mean() - 1)):+d} %"
     apart = ours.max() < theirs.min() or theirs.max() < ours.min()
     return f"**{change}**" if apart else change
 
