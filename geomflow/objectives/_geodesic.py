@@ -30,7 +30,10 @@ Field = Float[Tensor, " batch *shape"]
 def semigroup_regression(
     flow_map: FlowMap, target_map: FlowMap, batch: FlowBatch, s: Float[Tensor, " batch"]
 ) -> Regression:
-    """m(x_t, t, r) against the field that leads straight to where the jumps t -> s -> r land, held constant."""
+    """m(x_t, t, r) against the field that leads straight to where the jumps t -> s -> r land, held constant.
+
+    Where jumps are linear that field is an average, and computed as one.
+    """
     formulation: Any = flow_map.formulation
     if formulation.linear:
         return _identities.semigroup_regression(flow_map, target_map, batch, s)

@@ -94,6 +94,22 @@ def test_one_part_is_that_formulation() -> None:
         torch.testing.assert_close(one, other)
 
 
+def test_with_linear_jumps_the_semigroup_on_manifolds_is_the_flat_one() -> None:
+    """The geodesic's target is the average of fields, whether EDM is asked itself or as the one part of a product."""
+    batch, m = random_batch(), torch.randn(6, 6, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    found = []
+    for name, formulation in (
+        ("semigroup", EDM),
+        ("geodesic_semigroup", EDM),
+        ("geodesic_semigroup", product([(6, EDM)])),
+    ):
+        flow_map = FlowMap(lambda x, t, r: (x @ m + (r - t)[:, None, None]).tanh(), formulation)
+        objective = shelves.load("objectives", name, split="midpoint")
+        found.append(objective(flow_map, batch, flow_map, None).target)
+    assert torch.equal(found[0], found[1])
+    assert (found[0] - found[2]).abs().max() < 1e-9
+
+
 class ExactParts:
     """A Gaussian in the plane and a single direction, each with its exact cumulative field, beside each other."""
 
