@@ -3,7 +3,7 @@
 python -m benchmarks.manifolds --data shared/data/classics --out docs/results
 
 Every training has one thread and a fixed number of steps. Rows go to manifolds.json one by one; those that are there
-are not measured again, so it goes on where it was stopped, and an empty folder starts anew.
+are not measured again, so it goes on where it was stopped; without the file it starts anew.
 """
 
 import argparse
