@@ -1,7 +1,8 @@
 """Geodesic: the formulation of flow maps whose states lie on a manifold.
 
-A path leads from noise to data along the shortest geodesic, x_t = exp_noise(kappa log_noise(data)), and a jump along
-the geodesic of its cumulative field m, a tangent vector at x (generalised flow maps, arXiv 2510.21608):
+A path leads from noise to data along the shortest geodesic, x_t = exp_noise(kappa log_noise(data)) (Riemannian flow
+matching, arXiv 2302.03660), and a jump along the geodesic of its cumulative field m, a tangent vector at x (generalised
+flow maps, 2510.21608):
 
     psi_{t->r}(x) = exp_x((kappa_r - kappa_t) m(x, t, r)),        m(x, t, t) = dx / d kappa.
 
@@ -13,27 +14,58 @@ What is linear elsewhere is not here: there are no P and Q, and what asks for th
 """
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NoReturn
+from typing import ClassVar, NoReturn
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from geomflow.flow.formulation import Formulation, Prediction, per_sample
-from geomflow.flow.manifold import Manifold
+from geomflow.flow.manifold import Homogeneous, Manifold, check_points
 from geomflow.flow.path import LinearPath, Path
 
 LEAST_LEFT = 1e-6
 """Least part of a geodesic that is divided by."""
+IMPOSSIBLE = -1e4
+"""Log-likelihood of what cannot be, finite so that where rounding leaves nothing possible, other evidence decides."""
 
 Field = Float[Tensor, " batch *shape"]
 Times = Float[Tensor, " batch"]
 
 
 class Curved:
-    """What formulations on manifolds do not have: coefficients of linear jumps."""
+    """What formulations on manifolds share: they have no coefficients of linear jumps, and fields that need care.
+
+    Notation:
+        - landing: states at r.
+        - x: states at t.
+        - t, r: times of departure and of arrival, one per sample, in [0, 1].
+    """
 
     linear: ClassVar[bool] = False
+
+    def field(self, landing: Field, x: Field, t: Times, r: Times, instant: Field | None = None) -> Field:
+        """The field whose geodesic takes x to ``landing`` by the shortest way; the inverse of ``jump``.
+
+        Every field makes an empty jump. The one that fields of ever shorter jumps tend to is the instantaneous one.
+
+        Args:
+            landing: states at r.
+            x: states at t.
+            t: times of departure.
+            r: times of arrival.
+            instant: the instantaneous field at x, which is given back, derivatives included, where r = t; without it
+                rows there are not numbers.
+        """
+        if instant is None:
+            return self._towards(landing, x, t, r)
+        empty = t == r
+        field = self._towards(landing, x, t, torch.where(empty, (t + 0.5) % 1, r))
+        return torch.where(per_sample(empty.to(x), x) > 0, instant, field)
+
+    def _towards(self, landing: Field, x: Field, t: Times, r: Times) -> Field:
+        """The field of a jump that is not empty."""
+        raise NotImplementedError
 
     def coefficients(self, t: Tensor, r: Tensor) -> NoReturn:
         """Refuses.
@@ -96,12 +128,15 @@ class Geodesic(Curved, Formulation):  # pyright: ignore[reportIncompatibleMethod
     manifold: Manifold = field(kw_only=True)
 
     def __post_init__(self) -> None:
-        """Refuses predictions that are no tangent vectors.
+        """Refuses predictions that are no tangent vectors, and what is no manifold.
 
         Raises:
             ValueError: another prediction than the velocity.
+            TypeError: no manifold.
         """
         super().__post_init__()
+        if not isinstance(self.manifold, Manifold):
+            raise TypeError(f"manifold must be one, as shelves.load('manifolds', ...) gives, given {self.manifold!r}")
         if self.predicts != "velocity":
             raise ValueError(f"predicts must be 'velocity' on a manifold, given {self.predicts!r}")
 
@@ -124,8 +159,8 @@ class Geodesic(Curved, Formulation):  # pyright: ignore[reportIncompatibleMethod
         """Where the geodesic of a field m takes x from t to r."""
         return self.manifold.exp(x, per_sample(self.progress(r) - self.progress(t), x) * self.manifold.tangent(x, m))
 
-    def field(self, landing: Field, x: Field, t: Times, r: Times) -> Field:
-        """The field whose geodesic takes x to ``landing`` by the shortest way."""
+    def _towards(self, landing: Field, x: Field, t: Times, r: Times) -> Field:
+        """The field of a jump that is not empty."""
         return self.manifold.log(x, landing) / per_sample(self.progress(r) - self.progress(t), x)
 
     def velocity(self, m: Field, x: Field, t: Times) -> Field:
@@ -133,7 +168,12 @@ class Geodesic(Curved, Formulation):  # pyright: ignore[reportIncompatibleMethod
         return per_sample(self.pace(t), x) * m
 
     def x_t(self, data: Field, noise: Field, t: Times) -> Field:
-        """The state on the geodesic from noise to data."""
+        """The state on the geodesic from noise to data.
+
+        Raises:
+            ValueError: data that do not lie on the manifold.
+        """
+        check_points(self.manifold, data, "data")
         start = self.start(noise)
         return self.manifold.exp(start, per_sample(self.progress(t), data) * self.manifold.log(start, data))
 
@@ -158,18 +198,24 @@ class Geodesic(Curved, Formulation):  # pyright: ignore[reportIncompatibleMethod
         """Logarithm of the density at x of states made of data and uniform noise, up to a number for each ratio.
 
         The state is at a part of the distance at which its noise is from data, and noise is as likely at a distance as
-        the manifold has room there (its ``shell``); no noise is further away than half a turn.
+        the manifold has room there (its ``log_shell``); no noise is further away than half a turn.
 
         Args:
             x: states where sigma / signal is ratio.
             data: clean samples that may be behind them.
             ratio: sigma / signal, one per sample.
+
+        Raises:
+            TypeError: the manifold does not say how much room there is.
         """
+        if not isinstance(self.manifold, Homogeneous):
+            raise TypeError(
+                f"manifold must have a log_shell for likelihoods, as sphere and rotations, given {self.manifold}"
+            )
         left = (1 - self.progress(self.path.time(ratio))).clamp(min=LEAST_LEFT)
         angle = self.manifold.distance(x, data).clamp(min=LEAST_LEFT)
         far = angle / left.reshape(-1, *[1] * (angle.ndim - 1))
-        room: Any = self.manifold
-        return torch.where(far < torch.pi, (room.shell(far) / room.shell(angle)).log(), -torch.inf)
+        return torch.where(far < torch.pi, self.manifold.log_shell(far) - self.manifold.log_shell(angle), IMPOSSIBLE)
 
     def start(self, noise: Field) -> Field:
         """The state at t = 0: noise, projected to the manifold."""

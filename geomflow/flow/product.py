@@ -1,7 +1,8 @@
 """Product: a formulation whose channels are shared out, such as positions in space and normals on the sphere.
 
 The parts flow together: each moves its own channels by its own law, on one clock, while the network sees them all.
-Every part keeps its field, its scaling of the network and its weight. Times are those of the first part.
+Every part keeps its field, its scaling of the network and its weight. Times are those of the first part. Manifolds side
+by side under one formulation, with one distance, are the shelf's ``manifolds.product``.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from geomflow.flow.formulation import Formulation
-from geomflow.flow.geodesic import Curved, Field, Times
+from geomflow.flow.geodesic import Curved, Field, Geodesic, Times
 
 PerChannel = Float[Tensor, " batch channels"]
 
@@ -70,7 +71,7 @@ class Product(Curved, Formulation):  # pyright: ignore[reportIncompatibleMethodO
         - z: what ``evidence`` makes of data and noise.
 
     Attributes:
-        parts: formulations, on paths that reach the same noise-to-signal ratios.
+        parts: formulations, on one path.
         widths: how many channels each has.
     """
 
@@ -85,8 +86,8 @@ class Product(Curved, Formulation):  # pyright: ignore[reportIncompatibleMethodO
         """Where fields take x from t to r."""
         return self._each(lambda part, m, x: part.jump(m, x, t, r), m, x)
 
-    def field(self, landing: Field, x: Field, t: Times, r: Times) -> Field:
-        """The fields that take x to ``landing``."""
+    def _towards(self, landing: Field, x: Field, t: Times, r: Times) -> Field:
+        """The fields of jumps that are not empty."""
         return self._each(lambda part, landing, x: part.field(landing, x, t, r), landing, x)
 
     def velocity(self, m: Field, x: Field, t: Times) -> Field:
@@ -118,7 +119,15 @@ class Product(Curved, Formulation):  # pyright: ignore[reportIncompatibleMethodO
         return self._each(lambda part, x: part.unstart(x), x)
 
     def _each(self, law: Callable[..., Tensor], *states: Field) -> Field:
-        """A law of the parts, on the channels of each."""
+        """A law of the parts, on the channels of each.
+
+        Raises:
+            ValueError: states of another number of channels.
+        """
+        if states[0].shape[-1] != sum(self.widths):
+            raise ValueError(
+                f"states must have channels {self.widths} on the last axis, given {tuple(states[0].shape)}"
+            )
         split = zip(*(state.split(self.widths, dim=-1) for state in states), strict=True)
         return torch.cat([law(part, *own) for part, own in zip(self.parts, split, strict=True)], dim=-1)
 
@@ -127,16 +136,26 @@ def product(parts: Sequence[tuple[int, Formulation]]) -> Product:
     """Return formulations side by side.
 
     Args:
-        parts: each formulation behind the number of its channels. The first decides times: the path on whose ratio of
-            noise to signal they are drawn, the grids of sampling, what the network is told.
+        parts: each formulation behind the number of its channels, all on one path. The first decides the grids of
+            sampling and what the network is told of times.
 
     Raises:
-        ValueError: no part, or one without channels.
+        ValueError: no part, one without channels or with others than its manifold's, or parts on different paths.
     """
     widths, formulations = tuple(width for width, _ in parts), tuple(formulation for _, formulation in parts)
     if not parts or min(widths) < 1:
         raise ValueError(f"parts must be at least one, each of at least one channel, given widths {widths}")
     first = formulations[0]
+    for width, part in parts:
+        _check_part(width, part, first)
     scales: Any = PartScales(formulations, widths)
     times = {"spacing": first.spacing, "jump_ratios": first.jump_ratios, "preconditioner": scales}
     return Product(first.path, "velocity", **times, parts=formulations, widths=widths)
+
+
+def _check_part(width: int, part: Formulation, first: Formulation) -> None:
+    """Refuses a part that cannot have so many channels, or that would not keep pace."""
+    if isinstance(part, Geodesic) and part.manifold.coordinates != width:
+        raise ValueError(f"parts must be as wide as their manifolds, given {width} channels for {part.manifold}")
+    if part.path != first.path:
+        raise ValueError(f"parts must share a path, given {first.path} and {part.path}")

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from geomflow.flow.manifold import Manifold, Points
+from geomflow.flow.manifold import Manifold, Points, check_coordinates
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,12 @@ class Euclidean:
 
     def project(self, x: Points) -> Points:
         """Return x."""
+        check_coordinates(self, x, "x")
         return x
+
+    def defect(self, x: Points) -> Float[Tensor, "*batch"]:
+        """Return 0."""
+        return torch.zeros_like(x[..., 0])
 
     def tangent(self, x: Points, v: Points) -> Points:
         """Return v."""

@@ -1,4 +1,7 @@
-"""Products of manifolds: coordinates side by side, such as a point and its normal. Squared distances add up."""
+"""Products of manifolds: coordinates side by side, such as a point and its normal. Squared distances add up.
+
+Parts that each flow by a formulation of their own are ``geomflow.flow.product``.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from geomflow.flow.manifold import Manifold, Points
+from geomflow.flow.manifold import Manifold, Points, check_coordinates
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,12 @@ class Product:
 
     def project(self, x: Points) -> Points:
         """Return the projections to the factors."""
+        check_coordinates(self, x, "x")
         return self._each(lambda factor, x: factor.project(x), x)
+
+    def defect(self, x: Points) -> Float[Tensor, "*batch"]:
+        """Return the largest of the factors' defects."""
+        return self._each(lambda factor, x: factor.defect(x)[..., None], x).amax(dim=-1)
 
     def tangent(self, x: Points, v: Points) -> Points:
         """Return the tangent parts."""

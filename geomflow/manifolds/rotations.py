@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from geomflow.flow.manifold import Manifold, Points
+from geomflow.flow.manifold import Manifold, Points, check_coordinates
 from geomflow.manifolds._series import arc_ratio, sine_ratio
 
 Matrices = Float[Tensor, "*batch 3 3"]
@@ -32,11 +32,21 @@ class Rotations:
     coordinates: int = 9
 
     def project(self, x: Points) -> Points:
-        """Return the rotation nearest to a matrix; Gaussian matrices become uniform (Haar) rotations."""
+        """Return the rotation nearest to a matrix; Gaussian matrices become uniform (Haar) rotations.
+
+        Raises:
+            ValueError: another number of coordinates than nine.
+        """
+        check_coordinates(self, x, "x")
         u, _, vh = torch.linalg.svd(x.unflatten(-1, (3, 3)))
         turn = torch.linalg.det(u @ vh)[..., None, None]
         last = torch.cat([torch.ones_like(turn), torch.ones_like(turn), turn], dim=-1)
         return ((u * last) @ vh).flatten(-2)
+
+    def defect(self, x: Points) -> Float[Tensor, "*batch"]:
+        """Return |R^T R - 1| + |det R - 1|, of which the second is 2 for a reflection."""
+        stretched = _turned_back(x, x) - torch.eye(3, dtype=x.dtype, device=x.device)
+        return stretched.norm(dim=(-2, -1)) + (torch.linalg.det(x.unflatten(-1, (3, 3))) - 1).abs()
 
     def tangent(self, x: Points, v: Points) -> Points:
         """Return R times the skew part of R^T V."""
@@ -48,20 +58,20 @@ class Rotations:
 
     def log(self, x: Points, y: Points) -> Points:
         """Return R W with the rotation vector from R to the other; half a turn away, one of both."""
-        return self._velocity(x, rotation_vector(_between(x, y)))
+        return self._velocity(x, rotation_vector(_turn(x, y)))
 
     def distance(self, x: Points, y: Points) -> Float[Tensor, "*batch"]:
         """Return the angle of the rotation from one to the other, in [0, pi], by its sine and cosine."""
-        turn = _between(x, y)
+        turn = _turn(x, y)
         return torch.atan2(_vector(turn).norm(dim=-1), (_trace(turn) - 1) / 2)
 
-    def shell(self, angle: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
-        """Return the density of uniform (Haar) rotations at a distance, up to a factor.
+    def log_shell(self, angle: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+        """Return the logarithm of sin(angle / 2)^2, the density of uniform (Haar) rotations' distances up to a factor.
 
         Args:
-            angle: the distance, in radians.
+            angle: distances, in radians.
         """
-        return (angle / 2).sin().square()
+        return 2 * (angle / 2).sin().log()
 
     def angular_velocity(self, x: Points, v: Points) -> Vectors:
         """Return the vector w of the skew part of R^T V.
@@ -70,7 +80,7 @@ class Rotations:
             x: rotations R.
             v: tangent vectors V at them, or any matrices.
         """
-        return _vector(_between(x, v))
+        return _vector(_turned_back(x, v))
 
     def _velocity(self, x: Points, w: Vectors) -> Points:
         """R W."""
@@ -128,9 +138,14 @@ def _wide(matrices: Matrices, cos: Float[Tensor, "*batch 1"]) -> Vectors:
     return torch.where(sine < 0, -axis, axis) * torch.atan2(sine.abs(), cos)
 
 
-def _between(x: Points, y: Points) -> Matrices:
-    """R^T S."""
-    return x.unflatten(-1, (3, 3)).mT @ y.unflatten(-1, (3, 3))
+def _turned_back(x: Points, v: Points) -> Matrices:
+    """R^T V."""
+    return x.unflatten(-1, (3, 3)).mT @ v.unflatten(-1, (3, 3))
+
+
+def _turn(x: Points, y: Points) -> Matrices:
+    """R^T S as 1 + R^T (S - R), whose skew part loses no digits where both are close."""
+    return torch.eye(3, dtype=x.dtype, device=x.device) + _turned_back(x, y - x)
 
 
 def _vector(matrices: Matrices) -> Vectors:

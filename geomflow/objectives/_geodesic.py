@@ -22,6 +22,7 @@ from geomflow.flow.flow_map import FlowMap
 from geomflow.flow.formulation import per_sample
 from geomflow.flow.geodesic import Geodesic
 from geomflow.flow.objective import FlowBatch, Regression
+from geomflow.objectives import _identities
 
 Field = Float[Tensor, " batch *shape"]
 
@@ -29,12 +30,19 @@ Field = Float[Tensor, " batch *shape"]
 def semigroup_regression(
     flow_map: FlowMap, target_map: FlowMap, batch: FlowBatch, s: Float[Tensor, " batch"]
 ) -> Regression:
-    """m(x_t, t, r) against the field that leads straight to where the jumps t -> s -> r land, held constant."""
-    formulation, t, r, condition = flow_map.formulation, batch.t, batch.r, batch.condition
+    """m(x_t, t, r) against the field that leads straight to where the jumps t -> s -> r land, held constant.
+
+    Where jumps are linear that field is an average, and computed as one.
+    """
+    formulation: Any = flow_map.formulation
+    if formulation.linear:
+        return _identities.semigroup_regression(flow_map, target_map, batch, s)
+    t, r, condition = batch.t, batch.r, batch.condition
     x = formulation.x_t(batch.data, batch.noise, t)
     with torch.no_grad():
-        landing = target_map(target_map(x, t, s, condition), s, r, condition)
-        target = formulation.field(landing, x, t, r)
+        first = target_map.cumulative_field(x, t, s, condition)
+        landing = target_map(formulation.jump(first, x, t, s), s, r, condition)
+        target = formulation.field(landing, x, t, r, instant=first)
     return Regression(flow_map.cumulative_field(x, t, r, condition), target)
 
 

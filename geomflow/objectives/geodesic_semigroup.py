@@ -1,7 +1,7 @@
 """Semigroup objective on manifolds: one long jump must end where two shorter ones do.
 
 The average of fields that ``semigroup`` regresses on has no meaning where they are tangent to different points. Here
-the target is the geodesic from x to where both jumps end; with linear jumps it is that average, written differently.
+the target is the geodesic from x to where both jumps end; with linear jumps this is that average.
 """
 
 from dataclasses import dataclass

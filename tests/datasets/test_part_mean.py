@@ -71,3 +71,15 @@ def test_the_mean_is_bayes_rule_written_out() -> None:
     found = PartMean(formulation)(z, ratio, own, near[None])[0]
     assert (found - torch.cat([weights @ rows[:, :3], end])).abs().max() < 1e-4
     assert 0.05 < float(weights.max()) < 0.9
+
+
+def test_noise_on_the_far_side_of_a_flat_face_leaves_it_to_the_positions() -> None:
+    """Rounding puts every normal of the face beyond half a turn; the mean is then that of the points around."""
+    formulation, up = points_with_normals(), torch.tensor([0.0, 0, 1])
+    own, near = torch.tensor([[0.1, 0, 0, *up]]), torch.tensor([[[-0.1, 0, 0, *up], [0.0, 0, 0, *up]]])
+    ratio = torch.full((1,), 0.5)
+    z = torch.tensor([[0.0, 0, 0, 0, 0, -1]])  # no noise leads here
+    found = PartMean(formulation)(z, ratio, own, near)
+    assert torch.isfinite(found).all()
+    assert (found[0, :3]).abs().max() < 1e-6
+    assert (found[0, 3:] - up).abs().max() < 1e-5

@@ -12,6 +12,7 @@ from geomflow.flow import FlowBatch, FlowMap
 from geomflow.flow.derivative import along_arrival, along_flow
 from geomflow.flow.expectation import expected
 from geomflow.flow.geodesic import Geodesic
+from geomflow.flow.path import LinearPath
 from geomflow.manifolds.sphere import Sphere
 from tests.flow.curved import (
     CIRCLE,
@@ -229,3 +230,68 @@ def test_rotations_have_room_as_haars_measure_says() -> None:
     found = Geodesic(manifold=ROTATIONS).log_likelihood(x, y, ratio)
     angle = ROTATIONS.distance(x, y)
     assert (found.exp() - ((angle * (1 + 1 / ratio) / 2).sin() / (angle / 2).sin()) ** 2).abs().max() < 1e-6
+
+
+class RootPath(LinearPath):
+    """A path that there is on the clock alone."""
+
+    def sigma(self, t: Tensor) -> Tensor:
+        """No number behind the clock."""
+        return (1 - t).sqrt()
+
+
+@pytest.mark.parametrize("name", ["spinning", "climbing", "turning"])
+def test_the_field_of_an_empty_jump_is_the_instantaneous_one(name: str) -> None:
+    """Ever shorter jumps tend to it, h by h; at r = t value and derivatives are those of the velocity's closed form."""
+    flow = FLOWS[name]()
+    formulation, x = Geodesic(manifold=flow.manifold), random_points(flow.manifold, 32, 5)
+    t = torch.linspace(0, 1, 32, dtype=torch.float64)  # both ends of the clock among them
+
+    def field(x: Tensor, r: Tensor) -> Tensor:
+        return formulation.field(flow.psi(x, t, r), x, t, r, instant=flow.velocity(x, t))
+
+    velocity = flow.velocity(x, t)
+    gaps = [(field(x, t - h) - velocity).abs().max() for h in (1e-2, 1e-3)]
+    assert gaps[1] < gaps[0] / 8
+    assert gaps[0] < 0.1
+    mixed = torch.where(torch.arange(32) % 2 == 0, t, t - 1e-2)
+    assert torch.equal(field(x, mixed)[::2], velocity[::2])
+    torch.testing.assert_close(field(x, mixed)[1::2], field(x, t - 1e-2)[1::2], rtol=0, atol=0)
+
+    along, side = (random_points(flow.manifold, 32, seed) for seed in (6, 7))
+    along = flow.manifold.tangent(x, along)
+    forward = torch.func.jvp(field, (x, t), (along, torch.ones_like(t)))[1]
+    closed = torch.func.jvp(lambda x: flow.velocity(x, t), (x,), (along,))[1]
+    assert (forward - closed).abs().max() < 1e-12
+    exact = torch.func.vjp(lambda x: flow.velocity(x, t), x)[1](side)[0]
+    for path in (formulation.path, RootPath()):
+        empty = Geodesic(path, manifold=flow.manifold).field
+        ours = torch.func.vjp(lambda x, empty=empty: empty(x, x, t, t, flow.velocity(x, t)), x)[1](side)[0]
+        assert (ours - exact).abs().max() < 1e-12
+
+
+def test_the_semigroup_of_instants_is_the_instantaneous_field() -> None:
+    """Rows with r = t among jumps have a target, that field; jumps keep theirs."""
+    flow, batch = spinning(), jumps(SPHERE)
+    mixed = dataclasses.replace(batch, r=torch.where(torch.arange(64) % 2 == 0, batch.t, batch.r))
+    objective = shelves.load("objectives", "geodesic_semigroup", split="midpoint")
+    found = objective(flow.flow_map(), mixed, flow.flow_map(), None).target
+    x = flow.flow_map().formulation.x_t(batch.data, batch.noise, batch.t)
+    assert (found[::2] - flow.velocity(x, batch.t)[::2]).abs().max() < 1e-12
+    assert torch.equal(found[1::2], objective(flow.flow_map(), batch, flow.flow_map(), None).target[1::2])
+
+
+def test_likelihoods_in_many_dimensions_do_not_vanish() -> None:
+    """Room on the sphere in 20 coordinates, a sine to the power 18, is beyond float32 but its logarithm is not."""
+    manifold = shelves.load("manifolds", "sphere", coordinates=20)
+    x = random_points(manifold, 50, 0)
+    y = manifold.exp(x, 1e-3 * manifold.tangent(x, random_points(manifold, 50, 1)))
+    ratio, formulation = torch.full((50,), 1e-3, dtype=torch.float64), Geodesic(manifold=manifold)
+    exact, single = (
+        formulation.log_likelihood(x, y, ratio),
+        formulation.log_likelihood(x.float(), y.float(), ratio.float()),
+    )
+    angle = manifold.distance(x, y)
+    far = angle * (1 + 1e-3) / 1e-3
+    assert (exact - 18 * (far.sin() / angle.sin()).log()).abs().max() < 1e-6
+    assert (single - exact).abs().max() < 0.02

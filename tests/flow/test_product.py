@@ -74,6 +74,8 @@ def test_parts_move_as_they_would_alone() -> None:
     far = 0.5 * m  # arcs shorter than half of the circle are found again
     assert (whole.field(whole.jump(far, x, batch.t, batch.r), x, batch.t, batch.r) - far).abs().max() < 1e-7
     assert (landing[..., 3:].norm(dim=-1) - 1).abs().max() < 1e-12
+    found = whole.field(x, x, batch.t, batch.t, instant=m)  # an empty jump has the field that it is told
+    assert torch.equal(found, m)
 
 
 def test_one_part_is_that_formulation() -> None:
@@ -90,6 +92,22 @@ def test_one_part_is_that_formulation() -> None:
         found.append((value, slope, loss.flow_map.sample(data, 3)))
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other)
+
+
+def test_with_linear_jumps_the_semigroup_on_manifolds_is_the_flat_one() -> None:
+    """The geodesic's target is the average of fields, whether EDM is asked itself or as the one part of a product."""
+    batch, m = random_batch(), torch.randn(6, 6, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    found = []
+    for name, formulation in (
+        ("semigroup", EDM),
+        ("geodesic_semigroup", EDM),
+        ("geodesic_semigroup", product([(6, EDM)])),
+    ):
+        flow_map = FlowMap(lambda x, t, r: (x @ m + (r - t)[:, None, None]).tanh(), formulation)
+        objective = shelves.load("objectives", name, split="midpoint")
+        found.append(objective(flow_map, batch, flow_map, None).target)
+    assert torch.equal(found[0], found[1])
+    assert (found[0] - found[2]).abs().max() < 1e-9
 
 
 class ExactParts:
@@ -157,6 +175,12 @@ def test_what_needs_linear_jumps_is_refused() -> None:
         product([])
     with pytest.raises(ValueError, match=r"given widths \(3, 0\)"):
         product([(3, EDM), (0, EDM)])
+    with pytest.raises(ValueError, match=r"parts must be as wide as their manifolds, given 4 channels for Sphere"):
+        product([(3, EDM), (4, Geodesic(EDM.path, manifold=SPHERE))])
+    with pytest.raises(ValueError, match=r"parts must share a path, given KarrasPath\(.*\) and LinearPath\(\)"):
+        product([(3, EDM), (3, Geodesic(manifold=SPHERE))])
+    with pytest.raises(ValueError, match=r"states must have channels \(3, 3\) on the last axis, given \(40, 7, 5\)"):
+        both().start(random_batch().noise[..., :5])
 
 
 def test_noise_on_the_sphere_keeps_its_unit_length_through_any_network() -> None:

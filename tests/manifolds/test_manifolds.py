@@ -116,6 +116,26 @@ def test_the_cut_locus_is_finite(name: str, dtype: torch.dtype) -> None:
         assert (manifold.exp(x, manifold.log(x, -x)) + x).abs().max() < 1e-5
 
 
+@pytest.mark.parametrize("angle", [1e-6, 1e-3, 1.0, math.pi - 1e-3, math.pi - 1e-6])
+@pytest.mark.parametrize("name", ["circle", "sphere", "sphere3", "rotations"])
+def test_single_precision_keeps_its_digits_at_every_angle(name: str, angle: float) -> None:
+    """Float32 points beside each other and beside the cut locus: log and distance are those of float64 to rounding.
+
+    Half of the geodesic ends half way, which only a vector that is tangent as exactly does near the cut locus.
+    """
+    manifold = MANIFOLDS[name]
+    x = points(manifold, 0)
+    v = tangents(manifold, x, 2)
+    v = angle * v / v.norm(dim=1, keepdim=True) * (2**0.5 if name == "rotations" else 1)
+    near, far = x.float(), manifold.exp(x, v).float()
+    found, exact = manifold.log(near, far), manifold.log(near.double(), far.double())
+    assert ((found - exact).norm(dim=1) / exact.norm(dim=1)).max() < 1e-6
+    length, truth = manifold.distance(near, far), manifold.distance(near.double(), far.double())
+    assert ((length - truth).abs() / truth).max() < 1e-6
+    half = manifold.exp(near, found / 2)
+    assert (manifold.distance(near, half) - truth / 2).abs().max() < 2e-6
+
+
 def test_projected_noise_is_uniform() -> None:
     """Moments of the uniform distributions: <x x^T> = 1 / n on spheres; the trace of a random rotation has 0 and 1."""
     x = points(SPHERE, 0, 40_000)
@@ -161,6 +181,36 @@ def test_the_metric_of_rotations_is_bi_invariant() -> None:
     middle = ROTATIONS.exp(flat[0], 0.3 * ROTATIONS.log(*flat[:2])).unflatten(-1, (3, 3))
     assert (ROTATIONS.exp(flat[2], 0.3 * ROTATIONS.log(*flat[2:4])) - (turn @ middle).flatten(-2)).abs().max() < 1e-12
     assert (ROTATIONS.exp(flat[4], 0.3 * ROTATIONS.log(*flat[4:])) - (middle @ turn).flatten(-2)).abs().max() < 1e-12
+
+
+@every
+def test_points_have_no_defect_and_other_numbers_do(name: str) -> None:
+    manifold = MANIFOLDS[name]
+    x = points(manifold, 0)
+    assert manifold.defect(x).max() < 1e-12
+    if name != "euclidean":
+        assert (manifold.defect(gaussian(manifold, 1)) > 0.03).double().mean() > 0.9
+    with pytest.raises(
+        ValueError, match=rf"x must have {manifold.coordinates} coordinates on the last axis, given sha"
+    ):
+        manifold.project(x[:, 1:])
+
+
+def test_defects_are_how_far_off_something_is() -> None:
+    """By length on the sphere; on SO(3) c R is off by sqrt(3) |c^2 - 1| + |c^3 - 1| and a reflection by 2."""
+    x, turn = points(SPHERE, 0), points(ROTATIONS, 0)
+    assert (SPHERE.defect(1.25 * x) - 0.25).abs().max() < 1e-12
+    assert (ROTATIONS.defect(1.1 * turn) - (3**0.5 * 0.21 + 0.331)).abs().max() < 1e-12
+    assert (ROTATIONS.defect(-turn) - 2).abs().max() < 1e-12
+    both = torch.cat([x, 1.25 * x, turn], dim=1)
+    assert (MANIFOLDS["product"].defect(both) - 0.25).abs().max() < 1e-12
+
+
+def test_a_vector_of_length_zero_has_no_direction() -> None:
+    x = points(SPHERE, 0)
+    x[3] = 0
+    with pytest.raises(ValueError, match="x must be vectors with a direction, given one of length 0"):
+        SPHERE.project(x)
 
 
 @pytest.mark.parametrize(
