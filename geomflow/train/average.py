@@ -28,7 +28,7 @@ class Ema:
         """Start from an average, of which this process keeps its share.
 
         Args:
-            whole: Every tensor of the average, as `whole` gives them, wherever they are.
+            whole: Tensors by name, shaped as the module's, on any device, as `whole` gives them.
         """
         self.share = {
             name: whole[name].detach().to(tensor.device, copy=True)
@@ -56,8 +56,8 @@ class Ema:
             wanted: Whether this process wants them; if not, it only sends its own, and an empty dictionary is returned.
         """
         whole = {}
-        for name, tensor in self.module.state_dict().items():
-            given = self.ranks.sent(self.share.get(name, tensor), self.owners[name])
+        for name, tensor in {**self.module.state_dict(), **self.share}.items():
+            given = self.ranks.sent(tensor, self.owners[name])
             if wanted:
                 whole[name] = given
         return whole

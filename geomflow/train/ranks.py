@@ -46,7 +46,7 @@ class Ranks:
         """Return a tensor as one of the processes has it; it is the sender's own there, and a new one elsewhere.
 
         Args:
-            tensor: The sender's tensor, or one of its shape and type.
+            tensor: The sender's tensor, shaped like all others', or one of its shape and type.
             sender: The process that has it.
         """
         if self.count == 1:
