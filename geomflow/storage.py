@@ -40,7 +40,7 @@ class Folder(Protocol):
         ...
 
     def read(self, name: str) -> bytes:
-        """Return a file's content; OSError if there is none."""
+        """Return a file's content; FileNotFoundError if there is none, another OSError if it cannot be read."""
         ...
 
     def names(self) -> set[str]:
@@ -161,8 +161,20 @@ class RemoteFolder:
         self._system.pipe_file(path, content)
 
     def read(self, name: str) -> bytes:
-        """Return a file's content."""
-        return self._system.cat_file(f"{self._root}/{name}")
+        """Return a file's content.
+
+        Raises:
+            FileNotFoundError: There is none.
+            PermissionError: It is denied, which some stores say of missing files, too.
+            OSError: Anything else that the library of the protocol raises.
+        """
+        try:
+            return self._system.cat_file(f"{self._root}/{name}")
+        except OSError:
+            raise
+        except Exception as error:  # each library has errors of its own; those of HTTP have a status
+            kind = PermissionError if getattr(error, "status", None) in (401, 403) else OSError
+            raise kind(f"{type(error).__name__}: {error}") from error
 
     def names(self) -> set[str]:
         """Return the names of all files."""

@@ -10,10 +10,11 @@ import json
 import os
 import tarfile
 from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from tqdm import tqdm
 
@@ -25,8 +26,10 @@ from geomflow.prep.pack import INDEX
 from geomflow.records import read_header
 from geomflow.storage import Folder, LocalFolder, is_url, open_folder
 
-READERS = 16
-"""Files that are fetched at once."""
+READERS, SHARD_READERS = 16, 4
+"""Records and shards that are fetched at once; each of those is in memory as a whole until it is unpacked."""
+
+T = TypeVar("T")
 
 
 def place_here(place: str | Path, cache: Path | None = None) -> Path:
@@ -52,24 +55,23 @@ def local_dataset(place: str | Path, split: str, cache: Path | None = None, prog
         progress: Whether to show a bar.
 
     Raises:
-        RecordError: There is no dataset, or a file of it is missing or damaged; the message names it.
+        RecordError: There is no dataset, or a file of it is missing, denied or damaged; the message names it.
         OSError: The copy cannot be written.
     """
     place, target = str(place).removeprefix("file://"), place_here(place, cache)
     if target == Path(place):
         return target
-    source, images = open_folder(place), split + SUFFIX
-    bar = partial(tqdm, desc=f"fetch {place}", disable=not progress)
-    if index := _found(source, INDEX):
-        _fetch_shards(source, place, _index(place, index), split, target, bar)
-    elif entries := _found(source, manifest.NAME):
-        _fetch_records(source, place, manifest.parse(place, entries), split, target, bar)
-    elif (target / images).is_file():
+    images = split + SUFFIX
+    if (target / images).is_file():
         return target
-    elif content := _found(source, images):
-        LocalFolder(target).write(images, content)
+    source, bar = open_folder(place), partial(tqdm, desc=f"fetch {place}", disable=not progress)
+    name, content = _first_found(source, place, (INDEX, manifest.NAME, images))
+    if name == INDEX:
+        _fetch_shards(source, place, _index(place, content), split, target, bar)
+    elif name == manifest.NAME:
+        _fetch_records(source, place, manifest.parse(place, content), split, target, bar)
     else:
-        raise RecordError(f"{place}: wanted {manifest.NAME}, {INDEX} of shards or {split}{SUFFIX} there, found none")
+        LocalFolder(target).write(images, content)
     return target
 
 
@@ -81,12 +83,22 @@ def _whole_name(place: str) -> str:
     return place.rstrip("/") if is_url(place) else str(Path(place).resolve())
 
 
-def _found(source: Folder, name: str) -> bytes:
-    """A file's content, empty if there is none."""
-    try:
-        return source.read(name)
-    except OSError:
-        return b""
+def _first_found(source: Folder, place: str, names: Sequence[str]) -> tuple[str, bytes]:
+    """Name and content of the first of some files that is there.
+
+    S3 denies missing files, too, to those who may not list them, so the next ones are looked for all the same.
+    """
+    denied = ""
+    for name in names:
+        try:
+            return name, source.read(name)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except PermissionError as error:
+            denied = denied or f"{place}/{name}: denied, or missing where files may not be listed ({error})"
+        except OSError as error:
+            raise RecordError(f"{place}/{name}: cannot be read ({error})") from error
+    raise RecordError(denied or f"{place}: wanted one of {', '.join(names)} there, found none")
 
 
 def _read(source: Folder, place: str, name: str) -> bytes:
@@ -104,13 +116,11 @@ def _fetch_records(
     held = _kept(target, split, lambda entry: wanted.get(entry.id) == entry and (target / entry.file).is_file())
     missing = [entry for entry in wanted.values() if entry.id not in held]
 
-    def copied(entry: Entry) -> Entry:
+    def copied(entry: Entry) -> list[Entry]:
         _write(target, entry.file, _read(source, place, entry.file))
-        return entry
+        return [entry]
 
-    with ThreadPoolExecutor(READERS) as readers:
-        copies = readers.map(copied, missing)
-        _note(target, iter(bar(copies, total=len(missing), unit="shape")), bool(missing))
+    _copy(missing, copied, READERS, target, partial(bar, unit="shape"))
 
 
 def _fetch_shards(
@@ -123,8 +133,27 @@ def _fetch_shards(
     held = _kept(target, split, lambda entry: entry.made_from in shards and (target / entry.file).is_file())
     counts = Counter(entry.made_from for entry in held.values())
     missing = [shard for sha256, shard in shards.items() if counts[sha256] != shard["shapes"]]
-    entries = (entry for shard in bar(missing, unit="shard") for entry in _unpacked(source, place, shard, target))
-    _note(target, entries, bool(missing))
+
+    def unpacked(shard: dict) -> list[Entry]:
+        return list(_unpacked(source, place, shard, target))
+
+    _copy(missing, unpacked, SHARD_READERS, target, partial(bar, unit="shard"))
+
+
+def _copy(
+    missing: Sequence[T], copied: Callable[[T], list[Entry]], at_once: int, target: Path, bar: Callable[..., tqdm]
+) -> None:
+    """Copy in threads, and note what each brought as soon as it is there, so that a slow one holds up no other."""
+    if not missing:
+        return
+    with ThreadPoolExecutor(at_once) as readers, manifest.appending(LocalFolder(target)) as add:
+        copies = [readers.submit(copied, one) for one in missing]
+        try:
+            for done in bar(as_completed(copies), total=len(copies)):
+                for entry in done.result():
+                    add(entry)
+        finally:
+            readers.shutdown(wait=False, cancel_futures=True)
 
 
 def _index(place: str, content: bytes) -> list[dict]:
@@ -165,13 +194,7 @@ def _kept(target: Path, split: str, good: Callable[[Entry], bool]) -> dict[str, 
     kept = {name: entry for name, entry in entries.items() if entry.split != split or good(entry)}
     if len(kept) < len(entries):
         (target / manifest.NAME).unlink()
-        _note(target, iter(kept.values()))
-    return {name: entry for name, entry in kept.items() if entry.split == split}
-
-
-def _note(target: Path, entries: Iterator[Entry], some: bool = True) -> None:
-    """Add entries to the manifest of the copy, each when it is there."""
-    if some:
         with manifest.appending(LocalFolder(target)) as add:
-            for entry in entries:
+            for entry in kept.values():
                 add(entry)
+    return {name: entry for name, entry in kept.items() if entry.split == split}

@@ -36,5 +36,5 @@ class Ahead(Generic[T]):
         return made
 
     def close(self) -> None:
-        """Make nothing any more."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        """Make nothing any more; what is being made is waited for, so that nothing runs on beside what comes next."""
+        self._thread.shutdown(cancel_futures=True)

@@ -47,8 +47,8 @@ def train(
     """Train what the configuration describes and return the run folder, which `Pipeline.from_pretrained` reads.
 
     Ctrl-C, SIGTERM and the end of the time budget end the step under way and save a checkpoint that `resume` goes on
-    from. Several processes, started by `torchrun` or `accelerate launch`, share the parts of each step
-    (`optimization.micro_batches`) and take the same steps as one process does, up to the order of sums.
+    from; a second Ctrl-C breaks off. Several processes, started by `torchrun` or `accelerate launch`, share the parts
+    of each step (`optimization.micro_batches`) and take the same steps as one process does, up to the order of sums.
 
     Args:
         config: What to train and how.
@@ -187,11 +187,14 @@ def _peers(run: Run) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _interrupts() -> Iterator[list[int]]:
-    """Collect Ctrl-C and SIGTERM in a list instead of breaking off in the middle of a step; a second one breaks off."""
+    """Collect Ctrl-C and SIGTERM in a list instead of breaking off in the middle of a step; a second Ctrl-C breaks off.
+
+    A second SIGTERM does not: SLURM sends one to every process of a step, and torchrun hands its own on.
+    """
     received: list[int] = []
 
     def remember(number: int, _frame: object) -> None:
-        if received:
+        if number == signal.SIGINT and signal.SIGINT in received:
             raise KeyboardInterrupt
         received.append(number)
 

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
-from torch import distributed
+from torch import Tensor, distributed
 from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
@@ -20,10 +20,11 @@ class Ranks:
 
     Args:
         device: Where this process computes.
+        alone: Whether this process does by itself what others may be doing, too.
     """
 
-    def __init__(self, device: str) -> None:
-        many = distributed.is_available() and distributed.is_initialized()
+    def __init__(self, device: str, alone: bool = False) -> None:
+        many = distributed.is_available() and distributed.is_initialized() and not alone
         self.device = device
         self.rank, self.count = (distributed.get_rank(), distributed.get_world_size()) if many else (0, 1)
         self.first = self.rank == 0
@@ -40,6 +41,19 @@ class Ranks:
         total = torch.tensor(values, dtype=torch.float64, device=self.device)
         distributed.all_reduce(total)
         return (total / self.count).tolist()
+
+    def sent(self, tensor: Tensor, sender: int) -> Tensor:
+        """Return a tensor as one of the processes has it; it is the sender's own there, and a new one elsewhere.
+
+        Args:
+            tensor: The sender's tensor, shaped like all others', or one of its shape and type.
+            sender: The process that has it.
+        """
+        if self.count == 1:
+            return tensor
+        given = tensor if self.rank == sender else torch.empty_like(tensor)
+        distributed.broadcast(given, sender)
+        return given
 
     def any(self, flag: bool) -> bool:
         """Return whether the flag is up in any process.

@@ -28,7 +28,7 @@ from geomflow.train.schedule import check_parts, learning_rate_factor, part_of_s
 
 
 class Run:
-    """A training under way; weights, averages and optimisers are the same in all processes that share it.
+    """A training under way; its processes have the same weights and optimisers, and a share of the average each.
 
     Args:
         parts: What is trained on what.
@@ -45,7 +45,8 @@ class Run:
         check_parts(self.options, len(parts.dataset), ranks.count, parts.loss.modules())
         self.weights = [p for p in parts.trained.parameters() if p.requires_grad]
         self.optimizers = optimizers(parts.trained, self.options)
-        self.ema = Ema(parts.trained, self.options.ema)
+        targets = self.options.averaged_targets  # which every process makes, of the whole average
+        self.ema = Ema(parts.trained, self.options.ema, None if targets else ranks)
         self.device = self.weights[0].device
         self.shared = DistributedDataParallel(parts.loss) if ranks.count > 1 else None
         self.data = Ahead(self._data, ranks.count)
@@ -62,8 +63,9 @@ class Run:
         return self.step >= self.options.steps or self.best <= self.options.stop_at
 
     def close(self) -> None:
-        """Prepare no further batch."""
+        """Prepare no further batch, and let go of the group of processes, whose threads end with it."""
         self.data.close()
+        self.shared = None
 
     def advance(self) -> None:
         """Do one step of the optimiser, log it, and save when it is time to."""
@@ -82,7 +84,7 @@ class Run:
 
     def _begin_second_stage(self) -> None:
         """Start anew from the average; targets stay those of the present one."""
-        self.parts.trained.load_state_dict(self.ema.average)
+        self.parts.trained.load_state_dict(self.ema.whole())
         self.optimizers = optimizers(self.parts.trained, self.options)
 
     def change(self, progress: float) -> dict[str, float]:
@@ -98,10 +100,10 @@ class Run:
     def _average(self) -> None:
         """Move the average, and give it to what makes targets in the first stage, if that is wanted."""
         second = self.step >= self.second_stage > 0
-        self.ema.update(self.parts.trained, self.step + 1 - (self.second_stage if second else 0))
+        self.ema.update(self.step + 1 - (self.second_stage if second else 0))
         target = getattr(self.parts.loss, "target_map", None)
         if target is not None and not second:
-            target.load_state_dict(self.ema.average)
+            target.load_state_dict(self.ema.whole())
 
     def _update(self, progress: float) -> dict[str, float]:
         """Change the weights by one step of the optimiser; the loss before it and its parts."""
@@ -168,12 +170,13 @@ class Run:
         """
         if self.saved_step == self.step:
             return
-        self.ranks.alone(lambda: self._write(judged), self.ranks.first)
+        average = self.ema.whole(wanted=self.ranks.first)
+        self.ranks.alone(lambda: self._write(average, judged), self.ranks.first)
         self.best = self.ranks.of_first(self.best) if self.parts.judge else self.best
         self.saved_step, self.saved_at = self.step, time.monotonic()
 
-    def _write(self, judged: bool) -> None:
-        averaged, model = self._averaged_model(), None
+    def _write(self, average: dict[str, Tensor], judged: bool) -> None:
+        averaged, model = self._averaged_model(average), None
         if self._is_best(averaged) if judged or self.parts.judge is None else self.saved_step is None:
             facts = {"step": self.step, **self.parts.facts, "training_seconds": round(self.seconds, 1), **self.scores}
             model = Checkpoint(self.config, facts, averaged)
@@ -182,7 +185,7 @@ class Run:
             "seconds": self.seconds,
             "best": self.best,
             "loss": self.parts.loss.state_dict(),
-            "ema": self.ema.average,
+            "ema": average,
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
         }
         with self._room():
@@ -237,12 +240,12 @@ class Run:
         self.step, self.seconds, self.saved_step = state["step"], state["seconds"], state["step"]
         self.best = state.get("best", math.inf)
         self.parts.loss.load_state_dict(state["loss"])
-        self.ema.average = {name: tensor.to(self.device) for name, tensor in state["ema"].items()}
+        self.ema.take(state["ema"])
         for optimizer, saved_optimizer in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved_optimizer)
 
-    def _averaged_model(self) -> dict[str, Tensor]:
+    def _averaged_model(self, average: dict[str, Tensor]) -> dict[str, Tensor]:
         """The whole model's tensors, the trained part replaced by its average."""
         prefix = next(name for name, module in self.parts.model.named_modules() if module is self.parts.trained)
-        averaged = {f"{prefix}.{name}": tensor for name, tensor in self.ema.average.items()}
+        averaged = {f"{prefix}.{name}": tensor for name, tensor in average.items()}
         return {**self.parts.model.state_dict(), **averaged}

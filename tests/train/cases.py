@@ -2,6 +2,7 @@
 
 import json
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -45,13 +46,14 @@ def same_weights(one: Path, two: Path) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-def train_until(step: int, *arguments: object, number: int = signal.SIGINT, **options: object) -> None:
-    """Train, and get a signal within a step; the run ends after it, as if by Ctrl-C."""
+def train_until(step: int, *arguments: object, numbers: Sequence[int] = (signal.SIGINT,), **options: object) -> None:
+    """Train, and get signals within a step; the run ends after it, as if by Ctrl-C."""
     change = Run.change
 
     def interrupted(run: Run, progress: float) -> dict[str, float]:
         if run.step == step - 1:
-            signal.raise_signal(number)
+            for number in numbers:
+                signal.raise_signal(number)
         return change(run, progress)
 
     with pytest.MonkeyPatch.context() as patch:

@@ -1,4 +1,4 @@
-"""A dataset from outside of the package: latents, and once a signal to the second process or to its launcher."""
+"""A dataset from outside of the package: latents, and once a signal to the second process, or also to its launcher."""
 
 import os
 import signal
@@ -23,10 +23,12 @@ class Fatal:
         self.left -= 1
         if self.left == 0 and os.environ.get("RANK") == "1" and not self.marker.exists():
             self.marker.touch()
-            os.kill(os.getpid() if self.number == signal.SIGKILL else os.getppid(), self.number)
+            if self.number != signal.SIGKILL:
+                os.kill(os.getppid(), self.number)
+            os.kill(os.getpid(), self.number)
         return self.inner.batch(indices, generator)
 
 
 def make(folder: str, autoencoder: Any, scale: Any, marker: str, batch: int = 6, number: int = signal.SIGKILL) -> Fatal:
-    """Return latents with a signal: SIGKILL to the process itself, another one to what launched it."""
+    """Return latents with a signal to the process itself and, unless it is SIGKILL, to what launched it."""
     return Fatal(latents.make(folder, autoencoder, scale), Path(marker), batch, number)

@@ -1,6 +1,7 @@
 """What is made ahead is what is asked for, in its order, and so are its errors."""
 
 import threading
+import time
 
 import pytest
 
@@ -40,3 +41,22 @@ def test_an_error_comes_with_its_own_number():
     with pytest.raises(OSError, match=r"chair\.safetensors: gone"):
         ahead(1)
     ahead.close()
+
+
+def test_nothing_runs_on_after_the_end():
+    begun, ended = threading.Event(), threading.Event()
+
+    def make(number: int) -> int:
+        if number == 1:
+            begun.set()
+            time.sleep(0.1)
+            ended.set()
+        return number
+
+    ahead = Ahead(make)
+    ahead(0)
+    assert begun.wait(timeout=10)
+    ahead.close()
+    assert ended.is_set()
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        ahead(5)

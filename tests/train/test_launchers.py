@@ -63,7 +63,7 @@ def test_without_restarts_the_others_stop_and_the_run_goes_on_later(data, autoen
 
 @pytest.mark.slow
 def test_a_launcher_that_is_terminated_leaves_a_checkpoint(data, autoencoder_run, tmp_path):
-    """As by a scheduler whose time is up."""
+    """As by SLURM, which tells launcher and processes; the launcher then tells its processes again."""
     config = config_with(autoencoder_run, marker=str(tmp_path / "died"), number=int(signal.SIGTERM))
     done = launched(config, data, tmp_path / "run", *TWO)
     assert done.returncode != 0

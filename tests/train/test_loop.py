@@ -22,21 +22,30 @@ from tests.train.cases import AUTOENCODER, QUICK, flow_config, losses, same_weig
 
 
 @pytest.mark.parametrize(
-    ("task", "number"),
-    [("autoencoder", signal.SIGINT), ("flow_map", signal.SIGTERM), ("flow_map, progressive", signal.SIGINT)],
+    ("task", "numbers"),
+    [
+        ("autoencoder", [signal.SIGINT]),
+        ("flow_map", [signal.SIGTERM, signal.SIGTERM, signal.SIGINT]),  # as by SLURM, torchrun and a user
+        ("flow_map, progressive", [signal.SIGINT, signal.SIGTERM]),
+    ],
 )
-def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(task, number, data, autoencoder_run, tmp_path):
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(task, numbers, data, autoencoder_run, tmp_path):
     config = AUTOENCODER if task == "autoencoder" else flow_config(autoencoder_run)
     if "progressive" in task:  # which carries a frozen teacher; the run is stopped within its second phase
         times = {"warm_up": 0.0, "full_span": 0.0}
         config = replace(config, objective=Item("progressive", {"levels": 2, "begin": 0.0}), times=times)
     whole = train(config, data, tmp_path / "whole", progress=False)
-    train_until(5, config, data, tmp_path / "parts", number=number)
+    train_until(5, config, data, tmp_path / "parts", numbers=numbers)
     assert checkpoint.load(tmp_path / "parts").facts["step"] == 5  # the step under way was finished
     parts = train(config, data, tmp_path / "parts", resume=True, progress=False)
     assert same_weights(whole, parts)
     assert losses(whole) == losses(parts)
     assert len(losses(whole)) == QUICK.steps
+
+
+def test_a_second_ctrl_c_breaks_off(data, tmp_path):
+    train_until(5, AUTOENCODER, data, tmp_path / "run", numbers=[signal.SIGTERM, signal.SIGINT, signal.SIGINT])
+    assert checkpoint.load(tmp_path / "run").facts["step"] == 3  # of the last checkpoint before; none was written
 
 
 def test_distillation_takes_a_run_as_teacher(data, autoencoder_run, tmp_path):

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import distributed, multiprocessing
+from torch import distributed, multiprocessing, nn
 
 from geomflow import checkpoint
 from geomflow.config import Item, RunConfig
 from geomflow.errors import CheckpointError, ConfigError, TrainingError
 from geomflow.prep.pack import pack
-from geomflow.train import train
+from geomflow.train import Ema, train
+from geomflow.train.ranks import Ranks
 from geomflow.train.run import Run
 from tests.train.cases import AUTOENCODER, QUICK, flow_config, losses, train_until
 
@@ -67,8 +68,23 @@ def process(rank: int, port: int, encoder: Path, data: Path, folder: Path) -> No
         if rank == 1:
             patch.setattr(Run, "_data", no_numbers)
         said["nan"] = message(config, data, folder / "nan")
-    (folder / f"said-{rank}.json").write_text(json.dumps(said))
+    (folder / f"said-{rank}.json").write_text(json.dumps({**said, **shared_average()}))
     distributed.destroy_process_group()
+
+
+def shared_average() -> dict[str, object]:
+    """How the average of both processes compares with that of this one alone, and how many tensors each keeps."""
+    torch.manual_seed(0)
+    module = nn.Sequential(*(nn.Linear(8, 8) for _ in range(3)))
+    alone, together = Ema(module, 0.9), Ema(module, 0.9, Ranks("cpu"))
+    for step in range(1, 5):
+        torch._foreach_add_([weight.data for weight in module.parameters()], 0.1 * step)
+        alone.update(step)
+        together.update(step)
+    whole = together.whole()
+    equal = all(torch.equal(tensor, whole[name]) for name, tensor in alone.whole().items())
+    unwanted = together.whole(wanted=bool(distributed.get_rank()))
+    return {"equal": equal, "kept": len(together.share), "wanted": len(unwanted)}
 
 
 def interrupted_by_others(_step: int, *arguments: object) -> None:
@@ -139,6 +155,11 @@ def test_processes_stop_together_and_say_why(together):
         assert "loss is nan at step 0 (seed 0); no checkpoint was written before" in one["nan"]
     assert "the disk is full at step 2" in said[0]["full"]
     assert "another process of this training failed" in said[1]["full"]
+
+
+def test_processes_share_out_the_average(together):
+    said = [json.loads((together / f"said-{rank}.json").read_text()) for rank in range(WORLD)]
+    assert [(one["equal"], one["kept"], one["wanted"]) for one in said] == [(True, 2, 0), (True, 4, 6)]
 
 
 def test_parts_that_do_not_fit_are_refused(data, autoencoder_run, tmp_path):

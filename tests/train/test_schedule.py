@@ -1,13 +1,12 @@
-"""What a step is: its shapes, its parts, its learning rate, and what is averaged over steps."""
+"""What a step is: its shapes, its parts and its learning rate."""
 
 from dataclasses import replace
 
 import pytest
 import torch
-from torch import nn
 
 from geomflow.config import Optimization
-from geomflow.train import Ema, data_order, learning_rate_factor
+from geomflow.train import data_order, learning_rate_factor
 from geomflow.train.schedule import part_of_step
 from tests.train.cases import QUICK
 
@@ -26,16 +25,6 @@ def test_the_parts_of_a_step_share_its_shapes_and_nothing_else():
     assert torch.equal(torch.cat(shapes), data_order(12, options, step=1))
     noise = [torch.rand(2, generator=generator) for generator in generators]
     assert len({tuple(one.tolist()) for one in noise}) == 3
-
-
-def test_the_average_follows_its_closed_form():
-    module = nn.Linear(1, 1, bias=False)
-    nn.init.constant_(module.weight, 1.0)
-    ema = Ema(module, decay=0.9)
-    nn.init.constant_(module.weight, 2.0)
-    for _ in range(5):
-        ema.update(module, step=10_000)
-    assert ema.average["weight"].item() == pytest.approx(2 - 0.9**5)
 
 
 def test_the_schedule_warms_up_and_ends_at_zero():
