@@ -63,9 +63,8 @@ class Run:
         return self.step >= self.options.steps or self.best <= self.options.stop_at
 
     def close(self) -> None:
-        """Prepare no further batch, and let go of the group of processes, whose threads end with it."""
+        """Prepare no further batch."""
         self.data.close()
-        self.shared = None
 
     def advance(self) -> None:
         """Do one step of the optimiser, log it, and save when it is time to."""
