@@ -116,7 +116,7 @@ def test_guidance_is_the_exact_shift_for_normal_data_and_a_linear_reward(name, s
     plain = flow_map.sample(start, steps)
     found = guide(flow_map, lambda data: 2 * data[:, 0], start, steps, strength=0.7)
     torch.testing.assert_close(found.data, plain + 1.4, atol=3e-4, rtol=0)  # EDM begins at all but a 1e-4th of noise
-    assert (found.calls, found.gradients) == {1: (1, 1), 2: (2, 1), 5: (8, 4)}[steps]
+    assert (found.calls, found.gradients) == {1: (2, 1), 2: (3, 1), 5: (9, 4)}[steps]
 
 
 def test_guidance_counts_the_calls_it_makes_and_lets_the_first_of_several_jumps_be():
@@ -135,12 +135,12 @@ def test_guidance_counts_the_calls_it_makes_and_lets_the_first_of_several_jumps_
 
 
 def test_guidance_follows_the_gradient_of_the_data_ahead():
-    """In two dimensions with unequal deviations s, one step moves data by strength s grad R, from the look-ahead."""
+    """In two dimensions with unequal deviations s, one step moves data by strength s^2 grad R, from the look-ahead."""
     law = gaussian()
     flow_map, start = exact("u_prediction", law), noise(50, 2)
     data = flow_map.sample(start, 1)
     found = guide(flow_map, quadratic, start, 1, strength=0.1)
-    torch.testing.assert_close(found.data, data + 0.1 * law.stds * ((TARGET - data) @ PRECISION))
+    torch.testing.assert_close(found.data, data + 0.1 * law.stds**2 * ((TARGET - data) @ PRECISION))
 
 
 def shift_of_dps(flow_map: FlowMap, steps: int) -> Tensor:
