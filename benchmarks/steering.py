@@ -43,8 +43,8 @@ REWARDS: dict[str, dict[str, Any]] = {
     "keep_out": {"low": (-1.0, 0.15, -1.0), "high": (1.0, 1.0, 1.0)},
 }
 """Rewards and their options; the first is measured in most detail."""
-DPS = {8: (0.5, 1.0, 2.0), 16: (0.5, 1.0, 2.0), 32: (1.0,)}
-DPS_FIRST = {**DPS, 32: (0.5, 1.0), 64: (1.0,)}
+DPS = {8: (0.5, 1.0), 16: (0.5, 1.0), 32: (1.0,)}
+DPS_FIRST = {8: (0.5, 1.0, 2.0), 16: (0.5, 1.0, 2.0), 32: (0.5, 1.0), 64: (1.0,)}
 """Steps of the rival, and its strengths; for the first reward, more."""
 GUIDE = {2: (8.0, 16.0, 32.0), 3: (4.0, 8.0, 16.0, 32.0), 4: (4.0, 8.0, 16.0)}
 """Jumps of guidance, and its strengths."""
@@ -117,7 +117,7 @@ def settings(bench: Bench) -> Iterator[Setting]:
     flow_map, reward, noise, spread = bench.flow_map, bench.reward, bench.noise, bench.spread
     for jumps in GUIDE:
         plain = partial(flow_map.sample, noise, jumps)
-        yield Setting("unsteered", f"{jumps} jumps", 0.0, partial(_unsteered, plain, reward, jumps), plain)
+        yield Setting("unsteered", f"{jumps} jumps", 0.0, partial(unsteered, plain, reward, jumps), plain)
     for jumps, strengths in GUIDE.items():
         plain = partial(flow_map.sample, noise, jumps)
         for s in strengths:
@@ -147,7 +147,8 @@ def further(bench: Bench) -> Iterator[Setting]:
     yield Setting("best_of_n", f"2 jumps, n = {each}", 0.0, call, None, each)
 
 
-def _unsteered(plain: Callable[[], Tensor], reward: ShapeReward, jumps: int) -> Steered:
+def unsteered(plain: Callable[[], Tensor], reward: ShapeReward, jumps: int) -> Steered:
+    """What a map makes without steering, with its rewards."""
     data = plain()
     return Steered(data, score(reward, data), jumps)
 
