@@ -262,6 +262,13 @@ def test_fine_tuning_ends_where_reward_and_distance_balance(tmp_path):
     assert not flow_map.network.shift.any()
 
 
+def test_fine_tuning_frees_a_copy_of_frozen_weights(tmp_path):
+    flow_map = shifted().requires_grad_(False)
+    found = fine_tune(flow_map, first, tmp_path, (2,), steps=2)
+    assert (found.flow_map.network.shift[0] > 0, flow_map.network.shift.any()) == (True, False)
+    assert not flow_map.network.shift.requires_grad
+
+
 def test_fine_tuning_that_was_stopped_goes_on_as_if_it_had_not(tmp_path):
     whole = fine_tune(shifted(), first, tmp_path / "whole", (2,), steps=12)
 
