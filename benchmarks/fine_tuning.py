@@ -24,7 +24,7 @@ from geomflow.flow import FlowMap
 from geomflow.pipelines.shapes import ShapePipeline
 from geomflow.steer.fine_tune import STATE
 
-RUNS = (("stands_up", 10.0), ("stands_up", 1.0))
+RUNS = (("stands_up", 10.0), ("stands_up", 100.0))
 """Rewards, and what a unit of mean square distance costs, in deviations of the reward."""
 STEPS, BATCH, JUMPS = 60, 8, 2
 MEASURED = (1, 2, 3)

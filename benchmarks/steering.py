@@ -43,10 +43,10 @@ REWARDS: dict[str, dict[str, Any]] = {
     "keep_out": {"low": (-1.0, 0.15, -1.0), "high": (1.0, 1.0, 1.0)},
 }
 """Rewards and their options; the first is measured in most detail."""
-DPS = {16: (0.5, 1.0), 32: (1.0,)}
+DPS = {16: (1.0, 0.5)}
 DPS_FIRST = {8: (0.5, 1.0, 2.0), 16: (0.5, 1.0, 2.0), 32: (0.5, 1.0), 64: (1.0,)}
 """Steps of the rival, and its strengths; for the first reward, more."""
-GUIDE = {2: (8.0, 16.0, 32.0), 3: (4.0, 8.0, 16.0)}
+GUIDE = {2: (8.0, 16.0, 32.0), 3: (8.0, 16.0)}
 GUIDE_FIRST = {2: (8.0, 16.0, 32.0, 48.0), 3: (4.0, 8.0, 16.0, 32.0), 4: (4.0, 8.0, 16.0, 32.0)}
 """Jumps of guidance, and its strengths; for the first reward, more."""
 SHEET, SHOWN = 16.0, 6
@@ -219,7 +219,7 @@ def picture(pipe: ShapePipeline, out: Path) -> None:
         told = result.settings["steering"]
         print(name, np.mean(told["before"]), "->", np.mean(told["after"]), told["network_calls"], "calls", flush=True)
         sheet += result.meshes
-    save_png(contact_sheet(sheet, columns=SHOWN, size=200), out / "steering.png")
+    save_png(contact_sheet(sheet, columns=SHOWN, size=165), out / "steering.png")
 
 
 def main() -> None:

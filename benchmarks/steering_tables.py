@@ -63,7 +63,7 @@ class Row:
         return f"{self.key} {self.calls:g} calls {means} {np.mean(self.nats):+.3f} {self.seconds:.1f} s"
 
 
-def mean(values: Sequence[float], digits: int = 3, sign: str = "") -> str:
+def mean(values: Sequence[float] | np.ndarray, digits: int = 3, sign: str = "") -> str:
     """Mean and its standard error."""
     error = np.std(values, ddof=1) / math.sqrt(len(values))
     return f"{np.mean(values):{sign}.{digits}f} ± {error:.{digits}f}"
@@ -109,9 +109,16 @@ def report(rows: Sequence[Row]) -> str:
     """All tables of all rewards."""
     parts = []
     for target in dict.fromkeys(row.target for row in rows):
-        some = [row for row in rows if row.target == target]
-        parts += [f"### {target}", table(some), *(against(some, kind) for kind in ("moved", "strayed"))]
+        some = _ordered([row for row in rows if row.target == target])
+        met = any(row.method == RIVAL for row in some)
+        parts += [f"### {target}", table(some), *(against(some, kind) for kind in ("moved", "strayed") if met)]
     return "\n\n".join(parts)
+
+
+def _ordered(rows: Sequence[Row]) -> list[Row]:
+    """Methods as they first come, each by its calls and strength."""
+    methods = [row.method for row in rows]
+    return sorted(rows, key=lambda row: (methods.index(row.method), row.calls, row.strength))
 
 
 def _curves(rows: Sequence[Row]) -> dict[float, list[Row]]:
