@@ -2,6 +2,7 @@
 
 Ours are measured at a few strengths. Between two of them, and from the unsteered shapes to the first, a shape's reward
 is taken to be linear in the root-mean-square distance of all shapes, so that a rival's row can be met at its distance.
+A rival that went further than our greatest strength is met at that.
 """
 
 import math
@@ -131,9 +132,10 @@ def _curves(rows: Sequence[Row]) -> dict[float, list[Row]]:
 
 
 def _gain(curve: Sequence[Row], rival: Row, kind: Distance) -> np.ndarray | None:
-    """How much more reward each shape has on a curve than by the rival, at the rival's distance."""
-    wanted, places = rival.distance(kind), [row.distance(kind) for row in curve]
-    if not places[0] <= wanted <= max(places):
+    """How much more reward each shape has on a curve than by the rival, at the rival's distance or less."""
+    places = [row.distance(kind) for row in curve]
+    wanted = min(rival.distance(kind), max(places))
+    if wanted < places[0]:
         return None
     after = next(i for i in range(1, len(curve)) if places[i - 1] <= wanted <= places[i])
     share = (wanted - places[after - 1]) / (places[after] - places[after - 1])
