@@ -61,7 +61,7 @@ def fine_tune(
     resume: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> FineTuned:
-    """Return a copy of a flow map, fine-tuned; the given one stays as it is.
+    """Return a copy of a flow map, fine-tuned, its weights free; the given one stays as it is, frozen or not.
 
     The state is written to the folder every few steps and however the loop ends: after Ctrl-C, or where a reward
     fails, `resume` goes on from the last whole step.
@@ -107,7 +107,7 @@ class _Run:
     """A fine-tuning under way."""
 
     def __init__(self, flow_map: FlowMap, file: Path, settings: dict[str, Any]) -> None:
-        self.before, self.tuned = flow_map, copy.deepcopy(flow_map)
+        self.before, self.tuned = flow_map, copy.deepcopy(flow_map).requires_grad_()
         self.file, self.settings = file, settings
         self.optimizer = torch.optim.Adam(self.tuned.parameters(), settings["rate"])
         self.rewards: list[float] = []

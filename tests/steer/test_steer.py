@@ -1,6 +1,8 @@
 """Steering on exact flow maps of normal data, where tilted laws, maxima and directions are closed forms."""
 
 import math
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -9,8 +11,9 @@ from scipy.stats import norm
 from torch import Tensor
 
 from geomflow.errors import CheckpointError, RewardError
-from geomflow.flow import FlowMap
+from geomflow.flow import FlowMap, Path
 from geomflow.steer import ascend, best_of_n, dps, fine_tune, guide, langevin, plug_and_play, tilt, uphill
+from geomflow.steer.dps import NOISIEST
 from geomflow.steer.fine_tune import STATE
 from geomflow.steer.look_ahead import chain, levels
 from geomflow.steer.reward import score_and_gradient
@@ -124,26 +127,70 @@ def test_guidance_is_the_exact_shift_for_normal_data_and_a_linear_reward(name, s
     plain = flow_map.sample(start, steps)
     found = guide(flow_map, lambda data: 2 * data[:, 0], start, steps, strength=0.7)
     torch.testing.assert_close(found.data, plain + 1.4, atol=3e-4, rtol=0)  # EDM begins at all but a 1e-4th of noise
-    assert (found.calls, found.gradients) == (2 * steps - 1, steps)
+    assert (found.calls, found.gradients) == {1: (2, 1), 2: (3, 1), 5: (9, 4)}[steps]
+
+
+def test_guidance_counts_the_calls_it_makes_and_lets_the_first_of_several_jumps_be():
+    plain, start, seen = exact("edm", gaussian()), noise(5, 2), []
+
+    def counted(*arguments: Any) -> Tensor:
+        seen.append(arguments)
+        return plain.network(*arguments)
+
+    flow_map = FlowMap(counted, plain.formulation)
+    for steps in (1, 2, 4):
+        seen.clear()
+        assert guide(flow_map, first, start, steps).calls == len(seen)
+    data = plain.sample(start, 2)
+    assert guide(flow_map, first, start, 2).trace["reward"] == [pytest.approx(float(first(data).mean()))]
 
 
 def test_guidance_follows_the_gradient_of_the_data_ahead():
-    """In two dimensions with unequal deviations s, one step moves data by strength s grad R, from the look-ahead."""
+    """In two dimensions with unequal deviations s, one step moves data by strength s^2 grad R, from the look-ahead."""
     law = gaussian()
     flow_map, start = exact("u_prediction", law), noise(50, 2)
     data = flow_map.sample(start, 1)
     found = guide(flow_map, quadratic, start, 1, strength=0.1)
-    torch.testing.assert_close(found.data, data + 0.1 * law.stds * ((TARGET - data) @ PRECISION))
+    torch.testing.assert_close(found.data, data + 0.1 * law.stds**2 * ((TARGET - data) @ PRECISION))
 
 
-@pytest.mark.parametrize("name", FEW)
+def shift_of_dps(flow_map: FlowMap, steps: int) -> Tensor:
+    """By how much a unit of the linear reward moves the data."""
+    start = noise(5, 1)
+    one, none = (dps(flow_map, first, start, steps, strength).data for strength in (1.0, 0.0))
+    return (one - none)[:, 0]
+
+
+def entry(path: Path) -> float:
+    """Ratio sigma / signal at which posterior sampling enters a path: the largest, if that is not too noisy."""
+    signal, sigma = levels(path, 0.0)
+    return NOISIEST if sigma > NOISIEST * signal else sigma / signal
+
+
+@pytest.mark.parametrize("name", CASES)
 def test_posterior_sampling_is_exact_in_the_limit_for_normal_data_and_a_linear_reward(name):
-    """All of the shift but what belongs to the start, where a state's correlation with the data is not zero."""
-    flow_map, start = exact(name, unit()), noise(20, 1)
-    signal, sigma = levels(flow_map.formulation.path, 0.0)
-    whole = 1 - signal / (signal**2 + sigma**2) ** 0.5
-    found = [dps(flow_map, first, start, 40, strength).data.mean() for strength in (0.0, 1.0)]
-    assert found[1] - found[0] == pytest.approx(whole, abs=0.03)
+    """All of the shift but what belongs to the entry, where a state's correlation with the data is not zero."""
+    flow_map = exact(name, unit())
+    whole = 1 - 1 / (1 + entry(flow_map.formulation.path) ** 2) ** 0.5
+    wanted = torch.full((5,), whole, dtype=torch.float64)
+    torch.testing.assert_close(shift_of_dps(flow_map, 16), wanted, atol=3e-3, rtol=0)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_one_step_of_posterior_sampling_is_the_shift_of_its_denoised_estimate(name):
+    """From data + rho noise, the mean moves by its variance given that, rho^2 / (1 + rho^2), also from signal 0."""
+    flow_map = exact(name, unit())
+    rho = entry(flow_map.formulation.path)
+    wanted = torch.full((5,), rho**2 / (1 + rho**2), dtype=torch.float64)
+    torch.testing.assert_close(shift_of_dps(flow_map, 1), wanted, atol=5e-4, rtol=0)
+
+
+def test_posterior_sampling_saves_the_steps_that_are_pure_noise():
+    """Steps uniform in the log of the ratio, from 1,000 to 1 / 1,000: 7 of 45 end where it is over 100."""
+    flow_map = exact("x1_prediction", unit())
+    formulation = replace(flow_map.formulation, spacing="log_ratio")
+    found = dps(FlowMap(flow_map.network, formulation), first, noise(5, 1), 45)
+    assert found.calls == found.gradients == 38
 
 
 @pytest.mark.parametrize("n", [1, 8, 64])
@@ -224,6 +271,13 @@ def test_fine_tuning_ends_where_reward_and_distance_balance(tmp_path):
     torch.testing.assert_close(found.flow_map.network.shift.detach(), torch.tensor([0.5, 0.0]), atol=0.03, rtol=0)
     assert found.distance[-1] == pytest.approx(0.125, abs=0.02)
     assert not flow_map.network.shift.any()
+
+
+def test_fine_tuning_frees_a_copy_of_frozen_weights(tmp_path):
+    flow_map = shifted().requires_grad_(False)
+    found = fine_tune(flow_map, first, tmp_path, (2,), steps=2)
+    assert (found.flow_map.network.shift[0] > 0, flow_map.network.shift.any()) == (True, False)
+    assert not flow_map.network.shift.requires_grad
 
 
 def test_fine_tuning_that_was_stopped_goes_on_as_if_it_had_not(tmp_path):
