@@ -167,6 +167,7 @@ class ShapePipeline(Pipeline):
         seed: int = 0,
         condition: Condition = None,
         batch: int = 8,
+        beta: float = 100.0,
         **options: Any,
     ) -> "ShapePipeline":
         """Fine-tune the flow map on a reward, write the model to a checkpoint folder, and return its pipeline.
@@ -181,7 +182,9 @@ class ShapePipeline(Pipeline):
             seed: Of the noise.
             condition: What the shapes are to be, as in `__call__`.
             batch: Shapes of an update.
-            **options: `jumps`, `beta`, `learning_rate`, `resume`, `progress`, see `geomflow.steer.fine_tune`.
+            beta: What a unit of mean square distance from the old shapes costs, in those deviations of the reward. A
+                small one buys rewards of shapes that the old model finds unlikely.
+            **options: `jumps`, `learning_rate`, `resume`, `progress`, see `geomflow.steer.fine_tune`.
 
         Raises:
             CheckpointError: The model has no flow map, or see `geomflow.steer.fine_tune`.
@@ -191,7 +194,7 @@ class ShapePipeline(Pipeline):
         """
         made = shelves.load("rewards", reward) if isinstance(reward, str) else reward
         asked = told(condition, self.saved.config)
-        flow_map = tuned(self.model, made, out, seed, asked, batch, steps=steps, **options).flow_map
+        flow_map = tuned(self.model, made, out, seed, asked, batch, beta=beta, steps=steps, **options).flow_map
         changed = {f"flow_map.{name}": weight for name, weight in flow_map.state_dict().items()}
         facts = {**self.saved.facts, "fine_tuned": {"reward": name_of(made), "steps": steps}}
         checkpoint.save(out, replace(self.saved, facts=facts, weights={**self.saved.weights, **changed}))

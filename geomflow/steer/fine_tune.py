@@ -154,7 +154,7 @@ class _Run:
         if not self.file.is_file():
             raise CheckpointError(f"{self.file}: no such file; there is nothing to resume")
         try:
-            state = torch.load(self.file, weights_only=True)
+            state = torch.load(self.file, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises whatever its unpickler met
             raise CheckpointError(f"{self.file}: truncated or not a state of fine-tuning ({error})") from error
         if state["settings"] != self.settings:
