@@ -315,7 +315,7 @@ def test_arguments_that_cannot_be_are_named():
 
 
 def test_tilting_on_a_sphere_weighs_particles_and_refuses_noise_that_would_leave_it():
-    """Of the network 0 directions stay uniform, and exp(a z) of them has the mean coth a - 1 / a, whatever the steps."""
+    """With the network 0 directions stay uniform; tilted by exp(a z) they have the mean coth a - 1 / a in any steps."""
     flow_map = FlowMap(lambda x, t, r: 0 * x, Geodesic(manifold=shelves.load("manifolds", "sphere")))
     found = tilt(flow_map, lambda data: data[:, 2], noise(20_000, 3), 3, strength=2.0, churn=0.0, generator=seeded())
     torch.testing.assert_close(found.data.norm(dim=1), torch.ones(20_000, dtype=torch.float64))
