@@ -257,6 +257,12 @@ def test_gradients_are_the_rate_at_which_rewards_change(name, classes):
             {"points": [[0.0, 1.0]]},
             r"points must be finite and of shape \(m, 3\), given shape \(1, 2\)",
         ),
+        (
+            "partial_scan",
+            {"points": [[0.0, 1.0, 0.5], [0.0, 150.0, -3.0]]},
+            r"points must lie in \[-1, 1\]\^3, .*, given some from \[0.0, 1.0, -3.0\] to \[0.0, 150.0, 0.5\]",
+        ),
+        ("sparse_sdf", {"points": [[0, -1.01, 0]], "values": [0]}, r"points must lie in \[-1, 1\]\^3"),
         ("sparse_sdf", {"points": [[0, 0, 0]], "values": [1, 2]}, "values must be 1 finite distances"),
         ("sparse_sdf", {"points": [[0, 0, 0]], "values": "a.npy"}, "values must be numbers in lists of equal lengths"),
     ],
