@@ -245,6 +245,12 @@ def test_unknown_names_list_the_known_ones(pipe):
         pipe(1, reward="beauty")
 
 
+def test_what_cannot_be_called_is_no_reward(pipe, tmp_path, unchecked_shapes):
+    for call in (lambda: pipe(1, reward=3), lambda: pipe.fine_tune(3, tmp_path)):
+        with pytest.raises(ConfigError, match="reward must be a name or a callable, given 3"):
+            call()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
