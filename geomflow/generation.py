@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -162,6 +163,20 @@ def check_placing(up: str, size: float | None) -> None:
         raise ValueError(f"up must be one of {', '.join(UPRIGHT)}, given {up!r}")
     if size is not None and not 0 < size < math.inf:
         raise ValueError(f"size must be positive and finite, given {size}")
+
+
+def check_folder(out: Path) -> None:
+    """Refuse a folder that cannot be made or written, before any work is done.
+
+    Args:
+        out: The folder.
+
+    Raises:
+        ValueError: There is a file in its place or on the way to it, or it may not be written.
+    """
+    there = next(place for place in (out.absolute(), *out.absolute().parents) if place.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise ValueError(f"{out}: wanted a folder that can be written, and {there} is none")
 
 
 def save_generation(
