@@ -242,6 +242,10 @@ def replaced(out: Path) -> Iterator[Path]:
             file.unlink(missing_ok=True)
         for file in sorted(partial.iterdir()):
             file.replace(out / file.name)
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(out)) from error  # a full disk does not say where it is
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
