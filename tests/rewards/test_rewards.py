@@ -13,7 +13,7 @@ from geomflow import shelves
 from geomflow.errors import ConfigError, RecordError
 from geomflow.geometry.primitives import Assembly, Box, Moved, Solid, Sphere, Torus, Turned
 from geomflow.prep.manifest import Entry, appending
-from geomflow.records import RecordHeader, ShapeRecord, save_record
+from geomflow.records import RecordHeader, ShapeRecord, load_record, save_record
 from geomflow.rewards._grid import SOFTNESS, center_of_mass, floor, surface
 from geomflow.storage import open_folder
 
@@ -185,6 +185,18 @@ def test_a_shape_has_the_class_of_the_shapes_it_is_like(classes):
         shelves.load("rewards", "class_score", data=data, category="cube")
     with pytest.raises(RecordError, match="has no sdf_grid"):
         shelves.load("rewards", "class_score", data=str(classes / "bare"), category="box")
+
+
+def test_only_the_first_shapes_of_each_class_are_read(classes, monkeypatch):
+    read = []
+
+    def noted(file: Path, names: tuple[str, ...]) -> ShapeRecord:
+        read.append(file.stem)
+        return load_record(file, names)
+
+    monkeypatch.setattr("geomflow.rewards.class_score.load_record", noted)
+    shelves.load("rewards", "class_score", data=str(classes / "set"), category="box", most=1)
+    assert read == ["0", "2", "3"]
 
 
 OPTIONS = {
