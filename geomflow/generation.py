@@ -41,7 +41,8 @@ class Shape:
     """One generated shape.
 
     Attributes:
-        seed: Seed of its noise: the same model, seed, steps and condition give it again, alone or in any batch.
+        seed: Seed of its noise: the same model, seed, steps, condition and way of steering give it again, alone or in
+            any batch; but shapes steered by `tilt` are of one population, which has the first one's.
         mesh: The surface, empty if there was none.
         report: Whether it is a solid, and if not, why.
         dropped: Bodies that were removed.

@@ -285,6 +285,18 @@ def test_a_population_is_at_least_as_large_as_what_is_drawn_from_it():
     assert steering_of("volume", "tilt", None, None, 100).particles == 100
 
 
+def test_copies_in_a_population_are_told(pipe, caplog):
+    """Of 6 particles the best are taken twice; of 64 at little strength two are two."""
+    options = {"steps": 1, "resolution": 16, "reward": "volume", "method": "tilt"}
+    shapes = pipe(6, particles=6, strength=4.0, **options)
+    distinct = len(shapes.latents.flatten(1).unique(dim=0))
+    assert distinct < 6
+    assert caplog.messages == [f"6 shapes by tilt are {distinct} and copies: take more particles or less strength"]
+    caplog.clear()
+    pipe(2, particles=64, strength=0.1, **options)
+    assert not caplog.messages
+
+
 def test_candidates_are_chosen_by_points_or_by_a_reward_and_not_by_both(pipe):
     with pytest.raises(
         ValueError, match="candidates must be 1 with a reward, of which best_of_n takes particles, given 4"
