@@ -8,9 +8,8 @@ from scipy.integrate import quad
 from scipy.stats import norm
 from torch import Tensor
 
-from geomflow import shelves
 from geomflow.errors import CheckpointError, RewardError
-from geomflow.flow import FlowMap, Geodesic
+from geomflow.flow import FlowMap
 from geomflow.steer import ascend, best_of_n, dps, fine_tune, guide, langevin, plug_and_play, tilt, uphill
 from geomflow.steer.fine_tune import STATE
 from geomflow.steer.look_ahead import chain, levels
@@ -312,16 +311,6 @@ def test_arguments_that_cannot_be_are_named():
     ]:
         with pytest.raises(ValueError, match=message):
             call()
-
-
-def test_tilting_on_a_sphere_weighs_particles_and_refuses_noise_that_would_leave_it():
-    """With the network 0 directions stay uniform; tilted by exp(a z) they have the mean coth a - 1 / a in any steps."""
-    flow_map = FlowMap(lambda x, t, r: 0 * x, Geodesic(manifold=shelves.load("manifolds", "sphere")))
-    found = tilt(flow_map, lambda data: data[:, 2], noise(20_000, 3), 3, strength=2.0, churn=0.0, generator=seeded())
-    torch.testing.assert_close(found.data.norm(dim=1), torch.ones(20_000, dtype=torch.float64))
-    assert found.data[:, 2].mean() == pytest.approx(1 / math.tanh(2) - 1 / 2, abs=0.01)
-    with pytest.raises(ValueError, match=r"churn must be 0 where states lie on a manifold, given 1\.0"):
-        tilt(flow_map, lambda data: data[:, 2], noise(4, 3), 3)
 
 
 def test_parts_of_a_batch_are_put_together_in_order(monkeypatch):
