@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from geomflow import shelves, steer
-from geomflow.errors import ConfigError
+from geomflow import checkpoint, shelves, steer
+from geomflow.errors import CheckpointError, ConfigError
 from geomflow.model import LatentModel
 from geomflow.pipelines._condition import Told
 from geomflow.pipelines._latents import check_counts
@@ -186,9 +186,12 @@ def tuned(
         **options: See `geomflow.steer.fine_tune`.
 
     Raises:
-        CheckpointError: The model has no flow map, or see `geomflow.steer.fine_tune`.
+        CheckpointError: The model has no flow map, the folder holds a model that is not gone on with, or see
+            `geomflow.steer.fine_tune`.
         RewardError: The reward is no finite number per shape, has no gradient, or is the same for all unsteered shapes.
     """
+    if not options.get("resume") and (Path(folder) / checkpoint.CONFIG).exists():
+        raise CheckpointError(f"{folder}: holds a model already; choose another folder")
     job = Job(model, ShapeReward(model, reward), options.get("jumps", 1), seed, asked, batch)
 
     spread = job.spread

@@ -184,7 +184,7 @@ class ShapePipeline(Pipeline):
             **options: `jumps`, `beta`, `learning_rate`, `resume`, `progress`, see `geomflow.steer.fine_tune`.
 
         Raises:
-            CheckpointError: The model has no flow map, or see `geomflow.steer.fine_tune`.
+            CheckpointError: The model has no flow map, `out` holds a model, or see `geomflow.steer.fine_tune`.
             ConfigError: An unknown reward.
             RewardError: The reward is no finite number per shape, has no gradient, or is the same for all unsteered
                 shapes.

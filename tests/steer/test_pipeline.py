@@ -238,6 +238,16 @@ def test_fine_tuning_makes_a_model_of_larger_balls_and_keeps_its_state(pipe, tmp
     assert not pipe.model.flow_map.network.grown
 
 
+def test_fine_tuning_overwrites_no_model(pipe, tmp_path):
+    pipe.save_pretrained(tmp_path)
+    before = (tmp_path / "model.safetensors").read_bytes()
+    for options, message in (({}, "holds a model already"), ({"resume": True}, "there is nothing to resume")):
+        with pytest.raises(CheckpointError, match=message):
+            ShapePipeline.from_pretrained(tmp_path).fine_tune(radius, tmp_path, steps=1, batch=2, **options)
+    assert (tmp_path / "model.safetensors").read_bytes() == before
+    assert not (tmp_path / "fine_tuning.pt").exists()
+
+
 def test_unknown_names_list_the_known_ones(pipe):
     with pytest.raises(ConfigError, match="unknown method 'climb': the methods are best_of_n, guide"):
         pipe(1, reward="volume", method="climb")
