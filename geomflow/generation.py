@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -40,7 +41,8 @@ class Shape:
     """One generated shape.
 
     Attributes:
-        seed: Seed of its noise: the same model, seed, steps and condition give it again, alone or in any batch.
+        seed: Seed of its noise: the same model, seed, steps, condition and way of steering give it again, alone or in
+            any batch; but shapes steered by `tilt` are of one population, which has the first one's.
         mesh: The surface, empty if there was none.
         report: Whether it is a solid, and if not, why.
         dropped: Bodies that were removed.
@@ -164,6 +166,20 @@ def check_placing(up: str, size: float | None) -> None:
         raise ValueError(f"size must be positive and finite, given {size}")
 
 
+def check_folder(out: Path) -> None:
+    """Refuse a folder that cannot be made or written, before any work is done.
+
+    Args:
+        out: The folder.
+
+    Raises:
+        ValueError: There is a file in its place or on the way to it, or it may not be written.
+    """
+    there = next(place for place in (out.absolute(), *out.absolute().parents) if place.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise ValueError(f"{out}: wanted a folder that can be written, and {there} is none")
+
+
 def save_generation(
     result: Generation,
     out: str | Path,
@@ -227,6 +243,10 @@ def replaced(out: Path) -> Iterator[Path]:
             file.unlink(missing_ok=True)
         for file in sorted(partial.iterdir()):
             file.replace(out / file.name)
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(out)) from error  # a full disk does not say where it is
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

@@ -72,6 +72,18 @@ def test_mistakes_get_one_line_and_the_right_exit_code(arguments, code, message,
     assert not list(tmp_path.iterdir())
 
 
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_generated(capsys, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "closed").mkdir(mode=0o555)
+    monkeypatch.setattr("geomflow.pipeline.Pipeline.from_pretrained", lambda *_: pytest.fail("a model was read"))
+    monkeypatch.setattr("os.access", lambda place, _: place.name != "closed")  # root may write anywhere
+    for place, there in (("file", "file"), ("file/out", "file"), ("closed/a/b", "closed")):
+        code, _, err = run(capsys, "generate", "--out", str(tmp_path / place))
+        wanted = f"{tmp_path / place}: wanted a folder that can be written, and {tmp_path / there} is none"
+        assert (code, err) == (2, f"geomflow: {wanted}\n")
+    assert [path.name for path in (tmp_path / "closed").iterdir()] == []
+
+
 def test_the_package_runs_as_a_module():
     """As launchers of several processes start it; exit codes come through."""
     command = [sys.executable, "-m", "geomflow", "list"]

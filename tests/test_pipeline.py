@@ -115,7 +115,7 @@ def test_a_full_disk_leaves_nothing_half_written(result, tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("geomflow.viz.save_png", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match=rf"No space left on device: .{tmp_path}/out.$"):
         save_generation(result, tmp_path / "out")
     assert not list((tmp_path / "out").iterdir())
 

@@ -61,10 +61,11 @@ def generate(
         device: Where to compute.
         settings: What was given as --reward.NAME VALUE.
     """
-    from geomflow.generation import check_placing
+    from geomflow.generation import check_folder, check_placing
     from geomflow.pipeline import Pipeline
 
     check_placing(up, size)
+    check_folder(out)
     made = _reward(reward, settings or {})
     asked = {"format": format, "resolution": resolution, "refine": refine}
     asked |= {"floaters": floaters, "repair": repair, "up": up, "size": size}

@@ -40,9 +40,13 @@ class Curved:
         - landing: states at r.
         - x: states at t.
         - t, r: times of departure and of arrival, one per sample, in [0, 1].
+
+    Attributes:
+        objectives: those that train it, for messages.
     """
 
     linear: ClassVar[bool] = False
+    objectives: ClassVar[str] = "geodesic_semigroup, or semigroup with split='chain'"
 
     def field(self, landing: Field, x: Field, t: Times, r: Times, instant: Field | None = None) -> Field:
         """The field whose geodesic takes x to ``landing`` by the shortest way; the inverse of ``jump``.
@@ -77,10 +81,7 @@ class Curved:
         Raises:
             TypeError: always, and says what to use.
         """
-        raise TypeError(
-            f"{type(self).__name__} has no linear jumps; on manifolds train with geodesic_semigroup, "
-            "geodesic_lagrangian, geodesic_eulerian, or semigroup with split='chain'"
-        )
+        raise TypeError(f"{type(self).__name__} has no linear jumps; on manifolds train with {self.objectives}")
 
     def rates(self, t: Tensor) -> NoReturn:
         """Refuses, as ``coefficients`` does.
@@ -118,10 +119,13 @@ class Geodesic(Curved, Formulation):  # pyright: ignore[reportIncompatibleMethod
         - z: states where sigma / signal is ratio, as ``evidence`` makes them.
 
     Attributes:
+        objectives: those that train it, for messages.
         path: the straight one by default; its ratio of noise to signal sets the progress.
         predicts: the velocity, and nothing else.
         manifold: where the states lie, in the coordinates of their last axis.
     """
+
+    objectives: ClassVar[str] = "geodesic_lagrangian, geodesic_eulerian, " + Curved.objectives
 
     path: Path = field(default_factory=LinearPath)
     predicts: Prediction = "velocity"

@@ -34,14 +34,13 @@ class Rotations:
     def project(self, x: Points) -> Points:
         """Return the rotation nearest to a matrix; Gaussian matrices become uniform (Haar) rotations.
 
+        Its derivative is that of the nearest rotation, at rotations too, where that of a decomposition is no number.
+
         Raises:
             ValueError: another number of coordinates than nine.
         """
         check_coordinates(self, x, "x")
-        u, _, vh = torch.linalg.svd(x.unflatten(-1, (3, 3)))
-        turn = torch.linalg.det(u @ vh)[..., None, None]
-        last = torch.cat([torch.ones_like(turn), torch.ones_like(turn), turn], dim=-1)
-        return ((u * last) @ vh).flatten(-2)
+        return _nearest(x.unflatten(-1, (3, 3))).flatten(-2)
 
     def defect(self, x: Points) -> Float[Tensor, "*batch"]:
         """Return |R^T R - 1| + |det R - 1|, of which the second is 2 for a reflection."""
@@ -136,6 +135,22 @@ def _wide(matrices: Matrices, cos: Float[Tensor, "*batch 1"]) -> Vectors:
     axis = F.normalize(outer.gather(-1, most[..., None, :].expand_as(outer)[..., :1])[..., 0], dim=-1)
     sine = (axis * _vector(matrices)).sum(-1, keepdim=True)
     return torch.where(sine < 0, -axis, axis) * torch.atan2(sine.abs(), cos)
+
+
+def _nearest(matrices: Matrices) -> Matrices:
+    """The rotations R of matrices M = R S with symmetric S, from a decomposition that is held constant.
+
+    Its derivatives are no numbers where singular values are equal, as those of rotations are. R itself turns by the
+    vector w of (tr S - S) w = 2 c, where c is that of the skew part of R^T dM; the last line turns it by w, which is 0.
+    """
+    fixed = matrices.detach()
+    u, sizes, vh = torch.linalg.svd(fixed)
+    turn = torch.linalg.det(u @ vh)[..., None]
+    signs = torch.cat([torch.ones_like(sizes[..., :2]), turn], dim=-1)
+    nearest, sizes = (u * signs[..., None, :]) @ vh, sizes * signs
+    across = vh @ (2 * _vector(nearest.mT @ (matrices - fixed)))[..., None]
+    room = (sizes.sum(-1, keepdim=True) - sizes).clamp(min=1e-12)[..., None]
+    return nearest @ rotation((vh.mT @ (across / room))[..., 0])
 
 
 def _turned_back(x: Points, v: Points) -> Matrices:

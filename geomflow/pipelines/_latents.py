@@ -49,13 +49,26 @@ def draw(
         ValueError: `count` or `steps` under 1.
         CheckpointError: The model has no flow map.
     """
-    if not (isinstance(count, int) and isinstance(steps, int) and count >= 1 and steps >= 1):
-        raise ValueError(f"count and steps must be whole numbers of at least 1, given {count!r} and {steps!r}")
+    check_counts(count, steps)
     flow_map, device = flow_map_of(model), model.scale.mean.device
     sample = flow_map.sample_ode if ode else flow_map.sample
     noise, asked = noise_of(model, count, seed), encoded(flow_map, asked, device)
     parts = [sample(part, steps=steps, condition=asked.rows(len(part), device)) for part in noise.split(NETWORK_BATCH)]
     return model.scale.restore(torch.cat(parts))
+
+
+def check_counts(count: int, steps: int) -> None:
+    """Refuse numbers of samples and of steps that cannot be.
+
+    Args:
+        count: Number of samples.
+        steps: Number of steps.
+
+    Raises:
+        ValueError: One of them is no whole number, or under 1.
+    """
+    if not (isinstance(count, int) and isinstance(steps, int) and count >= 1 and steps >= 1):
+        raise ValueError(f"count and steps must be whole numbers of at least 1, given {count!r} and {steps!r}")
 
 
 def encoded(flow_map: FlowMap, asked: Told, device: torch.device) -> Told:

@@ -10,10 +10,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from geomflow import shelves, steer
-from geomflow.errors import ConfigError
+from geomflow import checkpoint, shelves, steer
+from geomflow.errors import CheckpointError, ConfigError
 from geomflow.model import LatentModel
 from geomflow.pipelines._condition import Told
+from geomflow.pipelines._latents import check_counts
 from geomflow.pipelines._shape_reward import ShapeReward
 from geomflow.pipelines._steering_methods import MEASURED, METHODS, Job
 from geomflow.steer.reward import Reward, name_of
@@ -77,8 +78,9 @@ def steering_of(
     """Return how to steer, None if there is no reward.
 
     Raises:
-        ConfigError: An unknown reward or method; too few particles, or a strength that is not positive and finite;
-            either for a method that has no use for it; or anything of this without a reward.
+        ConfigError: An unknown reward or method, or a reward that cannot be called; too few particles, or a strength
+            that is not positive and finite; either for a method that has no use for it; or anything of this without a
+            reward.
     """
     if reward is None:
         if (method, particles, strength) != (None, None, None):
@@ -88,8 +90,24 @@ def steering_of(
     if method not in METHODS:
         raise ConfigError(f"unknown method {method!r}: the methods are {', '.join(METHODS)}")
     particles, strength = _particles(method, particles, count), _strength(method, strength)
-    name, made = (reward, shelves.load("rewards", reward)) if isinstance(reward, str) else (name_of(reward), reward)
+    name, made = reward if isinstance(reward, str) else name_of(reward), made_reward(reward)
     return Steering(made, name, method, particles, strength)
+
+
+def made_reward(reward: str | Reward) -> Reward:
+    """Return a reward that was asked for by name, or as it is.
+
+    Args:
+        reward: The name of one on the shelf `rewards`, or a callable.
+
+    Raises:
+        ConfigError: An unknown name, or nothing that can be called.
+    """
+    if isinstance(reward, str):
+        return shelves.load("rewards", reward)
+    if not callable(reward):
+        raise ConfigError(f"reward must be a name or a callable, given {reward!r}")
+    return reward
 
 
 def _particles(method: str, given: int | None, count: int) -> int | None:
@@ -141,8 +159,7 @@ def steered(
         RewardError: The reward is no finite number per shape, or has no gradient and the method wants one; or it is the
             same for all unsteered shapes and the method has a strength.
     """
-    if not (isinstance(count, int) and isinstance(steps, int) and count >= 1 and steps >= 1):
-        raise ValueError(f"count and steps must be whole numbers of at least 1, given {count!r} and {steps!r}")
+    check_counts(count, steps)
     reward = ShapeReward(model, how.reward, how.name)
     job = Job(model, reward, steps, seed, asked, count, how.particles or 1, how.strength or 0.0)
     before = job.unsteered(job.noise(count))
@@ -169,9 +186,12 @@ def tuned(
         **options: See `geomflow.steer.fine_tune`.
 
     Raises:
-        CheckpointError: The model has no flow map, or see `geomflow.steer.fine_tune`.
+        CheckpointError: The model has no flow map, the folder holds a model that is not gone on with, or see
+            `geomflow.steer.fine_tune`.
         RewardError: The reward is no finite number per shape, has no gradient, or is the same for all unsteered shapes.
     """
+    if not options.get("resume") and (Path(folder) / checkpoint.CONFIG).exists():
+        raise CheckpointError(f"{folder}: holds a model already; choose another folder")
     job = Job(model, ShapeReward(model, reward), options.get("jumps", 1), seed, asked, batch)
 
     spread = job.spread

@@ -1,5 +1,6 @@
 """Methods of steering as pipelines run them: the noise that each starts from, and what a strength is to it."""
 
+import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -21,6 +22,8 @@ from geomflow.pipelines._shape_reward import ShapeReward
 from geomflow.steer.look_ahead import from_noise
 from geomflow.steer.reward import name_of, score, score_ahead
 from geomflow.steer.steered import Steered
+
+logger = logging.getLogger("geomflow")
 
 MEASURED = 32
 """Unsteered shapes by which the spread of a reward is measured, of noises that are no seed's."""
@@ -128,6 +131,9 @@ def _tilt(job: Job) -> Steered:
     generator, share = generator_of(job.seed, 2), job.particles / job.count
     cloud = job.run(steer.tilt, job.noise(job.particles), job.steps, job.nats, generator=generator)
     chosen = torch.arange(job.count, device=cloud.reward.device) * job.particles // job.count
+    distinct = len(cloud.data[chosen].flatten(1).unique(dim=0))
+    if distinct < job.count:
+        logger.warning("%d shapes by tilt are %d and copies: take more particles or less strength", job.count, distinct)
     calls, gradients = math.ceil(share * cloud.calls), math.ceil(share * cloud.gradients)
     return Steered(cloud.data[chosen], cloud.reward[chosen], calls, gradients, cloud.trace)
 

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
-from geomflow import checkpoint, shelves
+from geomflow import checkpoint
 from geomflow.checkpoint import Checkpoint
 from geomflow.generation import Generation, Shape
 from geomflow.geometry.distance import SignedDistanceField
@@ -27,7 +27,7 @@ from geomflow.pipeline import Clock, Pipeline
 from geomflow.pipelines._condition import Condition, Told, told
 from geomflow.pipelines._latents import AUTO_COUNT, chosen_steps, draw, enough_steps
 from geomflow.pipelines._meshing import Floaters, Meshing
-from geomflow.pipelines._steering import steered, steering_of, tuned
+from geomflow.pipelines._steering import made_reward, steered, steering_of, tuned
 from geomflow.steer.reward import Reward, name_of
 
 
@@ -187,12 +187,12 @@ class ShapePipeline(Pipeline):
             **options: `jumps`, `learning_rate`, `resume`, `progress`, see `geomflow.steer.fine_tune`.
 
         Raises:
-            CheckpointError: The model has no flow map, or see `geomflow.steer.fine_tune`.
+            CheckpointError: The model has no flow map, `out` holds a model, or see `geomflow.steer.fine_tune`.
             ConfigError: An unknown reward.
             RewardError: The reward is no finite number per shape, has no gradient, or is the same for all unsteered
                 shapes.
         """
-        made = shelves.load("rewards", reward) if isinstance(reward, str) else reward
+        made = made_reward(reward)
         asked = told(condition, self.saved.config)
         flow_map = tuned(self.model, made, out, seed, asked, batch, beta=beta, steps=steps, **options).flow_map
         changed = {f"flow_map.{name}": weight for name, weight in flow_map.state_dict().items()}

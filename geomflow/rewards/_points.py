@@ -13,17 +13,23 @@ from torch import Tensor
 from geomflow.errors import ConfigError
 from geomflow.geometry.read import read_mesh
 
+ROUNDING = 1e-3
+"""How far out of the cube points may be, lest those on its border are refused."""
+
 
 def points_of(points: Any) -> Float[Tensor, "m 3"]:
-    """Return points (m, 3) of an array, a list, or a file of points or of a mesh, whose vertices count.
+    """Return points (m, 3) in [-1, 1]^3 of an array, a list, or a file of points or of a mesh, whose vertices count.
 
     Raises:
-        ConfigError: They are none, or not finite.
+        ConfigError: They are none, not finite, or outside of the cube, where a grid says nothing.
         MeshError: The file cannot be read.
     """
     found = numbers(read_mesh(points).vertices if isinstance(points, str | Path) else points, "points")
     if found.ndim != 2 or found.shape[1] != 3 or not len(found) or not bool(found.isfinite().all()):
         raise ConfigError(f"points must be finite and of shape (m, 3), given shape {tuple(found.shape)}")
+    if bool((found.abs() > 1 + ROUNDING).any()):
+        low, high = ([round(float(value), 3) for value in corner] for corner in (found.amin(0), found.amax(0)))
+        raise ConfigError(f"points must lie in [-1, 1]^3, the frame of the shapes, given some from {low} to {high}")
     return found
 
 

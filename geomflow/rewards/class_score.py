@@ -50,14 +50,19 @@ def make(data: str, category: str, split: str = "train", most: int = 20, tempera
 def _grids(data: Path, split: str, most: int) -> dict[str, list[Tensor]]:
     """Distances at the nodes, a few of each class."""
     found: dict[str, list[Tensor]] = {}
-    for file in record_files(data, split):
-        record = load_record(file, ("sdf_grid",))
-        if record.sdf_grid is None:
-            raise RecordError(f"{file}: has no sdf_grid; prepare the dataset with a resolution above 0")
-        shapes = found.setdefault(record.header.class_name, [])
+    for file, label in zip(record_files(data, split), class_names(data, split), strict=True):
+        shapes = found.setdefault(label, [])
         if len(shapes) < most:
-            shapes.append(torch.from_numpy(record.sdf_grid).float())
+            shapes.append(_grid(file))
     return found
+
+
+def _grid(file: Path) -> Tensor:
+    """Distances at the nodes of one record."""
+    record = load_record(file, ("sdf_grid",))
+    if record.sdf_grid is None:
+        raise RecordError(f"{file}: has no sdf_grid; prepare the dataset with a resolution above 0")
+    return torch.from_numpy(record.sdf_grid).float()
 
 
 def _likeness(sdf: Grid, examples: Float[Tensor, "m x y z"], temperature: float) -> Score:
@@ -65,4 +70,4 @@ def _likeness(sdf: Grid, examples: Float[Tensor, "m x y z"], temperature: float)
     fitted = F.interpolate(examples[None], size=sdf.shape[1:], mode="trilinear", align_corners=True)[0].to(sdf)
     inside, theirs = occupancy(sdf), occupancy(fitted)
     distances = torch.stack([integral((inside - one).abs()) for one in theirs], 1)
-    return (-distances / temperature).logsumexp(1) - torch.tensor(float(len(examples))).log()
+    return (-distances / temperature).logsumexp(1) - math.log(len(examples))

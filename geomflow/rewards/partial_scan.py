@@ -13,10 +13,10 @@ def make(points: Any) -> Reward:
     near its band (0.1 for `chairs`). What was not seen may be anywhere.
 
     Args:
-        points: Points (m, 3) in the frame of the shapes, or a file of such.
+        points: Points (m, 3) in [-1, 1]^3, the frame of the shapes, or a file of such.
 
     Raises:
-        ConfigError: They are none, or not finite.
+        ConfigError: They are none, not finite, or outside of that frame.
         MeshError: The file cannot be read.
     """
     scan = points_of(points)

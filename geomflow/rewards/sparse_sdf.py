@@ -17,7 +17,7 @@ def make(points: Any, values: Any) -> Reward:
         values: Signed distance at each, negative inside.
 
     Raises:
-        ConfigError: Points or values are none, or not as many.
+        ConfigError: Points or values are none, or not as many, or points outside of that cube.
     """
     places, wanted = points_of(points), numbers(values, "values")
     if wanted.shape != (len(places),) or not bool(wanted.isfinite().all()):

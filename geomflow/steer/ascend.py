@@ -1,5 +1,6 @@
 """Gradient search in the noise: uphill on the sphere that typical noise lies on, keeping the best that was seen."""
 
+import math
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 from geomflow.flow import FlowMap
 from geomflow.flow.formulation import per_sample
 from geomflow.steer.look_ahead import from_noise
-from geomflow.steer.reward import Ahead, Reward, score_and_gradient
+from geomflow.steer.reward import Reward, score_and_gradient
 from geomflow.steer.steered import Steered
 
 
@@ -49,16 +50,9 @@ def ascend(
     for _ in range(rounds):
         z = _turned(z, ahead.gradient, angle)
         ahead = score_and_gradient(reward, look, z)
-        best = _better(best, ahead)
+        best = best.replaced(ahead.reward > best.reward, ahead)
         means.append(float(best.reward.mean()))
     return Steered(best.data, best.reward, steps * (rounds + 1), steps * (rounds + 1), {"reward": means})
-
-
-def _better(one: Ahead, other: Ahead) -> Ahead:
-    """Of each row the one with the higher reward."""
-    which = other.reward > one.reward
-    data = torch.where(which.reshape(-1, *[1] * (one.data.ndim - 1)), other.data, one.data)
-    return Ahead(data, torch.where(which, other.reward, one.reward), one.gradient)
 
 
 def _turned(z: Float[Tensor, " batch *shape"], towards: Tensor, angle: float) -> Float[Tensor, " batch *shape"]:
@@ -67,7 +61,7 @@ def _turned(z: Float[Tensor, " batch *shape"], towards: Tensor, angle: float) ->
     across = towards - (_dot(z, towards) / _dot(z, z).clamp(min=1e-30)) * z
     length = per_sample(_norm(across), z)
     unit = across / length.clamp(min=1e-30)
-    turned = torch.cos(torch.tensor(angle)) * z + torch.sin(torch.tensor(angle)) * norm * unit
+    turned = math.cos(angle) * z + math.sin(angle) * norm * unit
     return torch.where(length > 0, turned, z)
 
 

@@ -10,8 +10,7 @@ so that without a reward every proposal is accepted, however many dimensions the
 near the noise that it began with.
 """
 
-from dataclasses import dataclass, fields
-from functools import partial
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -22,7 +21,7 @@ from geomflow.flow import FlowMap
 from geomflow.flow.formulation import per_sample
 from geomflow.steer.chance import Sources, normal_rows, uniform_rows
 from geomflow.steer.look_ahead import from_noise
-from geomflow.steer.reward import Ahead, Reward, score_and_gradient
+from geomflow.steer.reward import Ahead, Reward, chosen, score_and_gradient
 from geomflow.steer.steered import Steered
 
 WANTED = 0.574
@@ -101,9 +100,7 @@ class _Chains:
 
     def moved(self, to: "_Chains", accepted: Bool[Tensor, " batch"]) -> "_Chains":
         """The chains with those that were accepted moved."""
-        choose = partial(_choose, accepted)
-        ahead = (choose(getattr(to.ahead, f.name), getattr(self.ahead, f.name)) for f in fields(Ahead))
-        return _Chains(choose(to.z, self.z), Ahead(*ahead))
+        return _Chains(chosen(accepted, to.z, self.z), self.ahead.replaced(accepted, to.ahead))
 
     def _mean(self, width: Tensor, strength: float) -> Tensor:
         rho = per_sample((1 - width**2).sqrt(), self.z)
@@ -116,8 +113,3 @@ class _Chains:
 
 def _half_square(z: Tensor) -> Float[Tensor, " batch"]:
     return z.double().flatten(1).square().sum(1) / 2
-
-
-def _choose(which: Bool[Tensor, " batch"], one: Tensor, other: Tensor) -> Tensor:
-    """Rows of one where asked, of the other elsewhere."""
-    return torch.where(which.reshape(-1, *[1] * (one.ndim - 1)), one, other)

@@ -4,11 +4,11 @@ Rows of a batch do not know each other, so both go through it in parts: the memo
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from geomflow.errors import RewardError
@@ -87,6 +87,28 @@ class Ahead:
     data: Float[Tensor, " batch *shape"]
     reward: Float[Tensor, " batch"]
     gradient: Float[Tensor, " batch *shape"]
+
+    def replaced(self, which: Bool[Tensor, " batch"], other: "Ahead") -> "Ahead":
+        """Return it with another's rows where asked.
+
+        Args:
+            which: Where.
+            other: What lies ahead of as many states.
+        """
+        return Ahead(*(chosen(which, getattr(other, f.name), getattr(self, f.name)) for f in fields(self)))
+
+
+def chosen(
+    which: Bool[Tensor, " batch"], one: Float[Tensor, " batch *shape"], other: Float[Tensor, " batch *shape"]
+) -> Float[Tensor, " batch *shape"]:
+    """Return rows of one where asked, of the other elsewhere.
+
+    Args:
+        which: Where.
+        one: Some rows.
+        other: As many.
+    """
+    return torch.where(which.reshape(-1, *[1] * (one.ndim - 1)), one, other)
 
 
 def score_and_gradient(reward: Reward, look: Look, x: Float[Tensor, " batch *shape"]) -> Ahead:

@@ -61,11 +61,14 @@ def tilt(
         generator: Source of noise and resampling.
 
     Raises:
-        ValueError: ``steps`` under 1 or ``churn`` under 0.
+        ValueError: ``steps`` under 1 or ``churn`` under 0; or it is not 0 and the states lie on a manifold, where no
+            multiple of noise can be added.
         RewardError: The reward is no finite number per sample, or has no gradient.
     """
     if churn < 0:
         raise ValueError(f"churn must be at least 0, given {churn}")
+    if churn and not flow_map.formulation.linear:
+        raise ValueError(f"churn must be 0 where states lie on a manifold, given {churn}")
     times = flow_map.formulation.jump_grid(steps).tolist()[:-1]
     cloud = _Cloud(flow_map, reward, strength, churn, condition, generator)
     cloud.begin(noise)

@@ -158,11 +158,21 @@ def test_exact_parts_do_not_depend_on_the_steps_and_satisfy_chains() -> None:
 def test_what_needs_linear_jumps_is_refused() -> None:
     batch = jumps(SPHERE)
     flow_map = FlowMap(lambda x, t, r: 0 * x, Geodesic(manifold=SPHERE))
+    wrong = FlowMap(flow_map.network, product([(3, Geodesic(manifold=SPHERE))]))
     for name in ("semigroup", "eulerian", "lagrangian", "alpha", "consistency"):
-        with pytest.raises(TypeError, match="Geodesic has no linear jumps; on manifolds train with geodesic_semigroup"):
-            shelves.load("objectives", name)(flow_map, batch, flow_map, torch.Generator())
+        for one, known in (
+            (
+                flow_map,
+                "Geodesic .*; on manifolds train with geodesic_lagrangian, geodesic_eulerian, geodesic_semigroup",
+            ),
+            (
+                wrong,
+                "Product has no linear jumps; on manifolds train with geodesic_semigroup, or semigroup with split=",
+            ),
+        ):
+            with pytest.raises(TypeError, match=known):
+                shelves.load("objectives", name)(one, batch, one, torch.Generator())
     for name in ("geodesic_lagrangian", "geodesic_eulerian"):
-        wrong = FlowMap(flow_map.network, product([(3, Geodesic(manifold=SPHERE))]))
         with pytest.raises(TypeError, match="formulation must be Geodesic for this objective, given Product"):
             shelves.load("objectives", name)(wrong, batch, wrong, torch.Generator())
     with pytest.raises(ValueError, match=r"gamma must be 0 where states lie on a manifold, given 0\.5"):

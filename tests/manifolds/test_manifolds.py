@@ -98,6 +98,21 @@ def test_derivatives_in_both_modes_are_finite_differences_even_at_zero(name: str
 
 
 @every
+def test_derivatives_of_projection_are_finite_differences_at_points_and_away_from_them(name: str) -> None:
+    """At a rotation all singular values are one, where those of a decomposition have no derivative."""
+    manifold = MANIFOLDS[name]
+    x = torch.cat([points(manifold, 0, 20), 2 * points(manifold, 1, 20), gaussian(manifold, 2, 20)])
+    if name == "rotations":
+        x[0] = torch.eye(3).flatten()
+    along, side, h = gaussian(manifold, 3, len(x)), gaussian(manifold, 4, len(x)), 1e-6
+    _, forward = torch.func.jvp(manifold.project, (x,), (along,))
+    difference = (manifold.project(x + h * along) - manifold.project(x - h * along)) / (2 * h)
+    assert (forward - difference).abs().max() < 1e-6
+    _, pull = torch.func.vjp(manifold.project, x)
+    assert ((pull(side)[0] * along).sum() - (side * forward).sum()).abs() < 1e-9
+
+
+@every
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_the_cut_locus_is_finite(name: str, dtype: torch.dtype) -> None:
     """Near and at the cut locus a shortest geodesic is found, and its derivative is a number."""

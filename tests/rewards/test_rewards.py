@@ -13,7 +13,7 @@ from geomflow import shelves
 from geomflow.errors import ConfigError, RecordError
 from geomflow.geometry.primitives import Assembly, Box, Moved, Solid, Sphere, Torus, Turned
 from geomflow.prep.manifest import Entry, appending
-from geomflow.records import RecordHeader, ShapeRecord, save_record
+from geomflow.records import RecordHeader, ShapeRecord, load_record, save_record
 from geomflow.rewards._grid import SOFTNESS, center_of_mass, floor, surface
 from geomflow.storage import open_folder
 
@@ -187,6 +187,18 @@ def test_a_shape_has_the_class_of_the_shapes_it_is_like(classes):
         shelves.load("rewards", "class_score", data=str(classes / "bare"), category="box")
 
 
+def test_only_the_first_shapes_of_each_class_are_read(classes, monkeypatch):
+    read = []
+
+    def noted(file: Path, names: tuple[str, ...]) -> ShapeRecord:
+        read.append(file.stem)
+        return load_record(file, names)
+
+    monkeypatch.setattr("geomflow.rewards.class_score.load_record", noted)
+    shelves.load("rewards", "class_score", data=str(classes / "set"), category="box", most=1)
+    assert read == ["0", "2", "3"]
+
+
 OPTIONS = {
     "volume": {},
     "stands_up": {},
@@ -257,6 +269,12 @@ def test_gradients_are_the_rate_at_which_rewards_change(name, classes):
             {"points": [[0.0, 1.0]]},
             r"points must be finite and of shape \(m, 3\), given shape \(1, 2\)",
         ),
+        (
+            "partial_scan",
+            {"points": [[0.0, 1.0, 0.5], [0.0, 150.0, -3.0]]},
+            r"points must lie in \[-1, 1\]\^3, .*, given some from \[0.0, 1.0, -3.0\] to \[0.0, 150.0, 0.5\]",
+        ),
+        ("sparse_sdf", {"points": [[0, -1.01, 0]], "values": [0]}, r"points must lie in \[-1, 1\]\^3"),
         ("sparse_sdf", {"points": [[0, 0, 0]], "values": [1, 2]}, "values must be 1 finite distances"),
         ("sparse_sdf", {"points": [[0, 0, 0]], "values": "a.npy"}, "values must be numbers in lists of equal lengths"),
     ],

@@ -238,11 +238,27 @@ def test_fine_tuning_makes_a_model_of_larger_balls_and_keeps_its_state(pipe, tmp
     assert not pipe.model.flow_map.network.grown
 
 
+def test_fine_tuning_overwrites_no_model(pipe, tmp_path):
+    pipe.save_pretrained(tmp_path)
+    before = (tmp_path / "model.safetensors").read_bytes()
+    for options, message in (({}, "holds a model already"), ({"resume": True}, "there is nothing to resume")):
+        with pytest.raises(CheckpointError, match=message):
+            ShapePipeline.from_pretrained(tmp_path).fine_tune(radius, tmp_path, steps=1, batch=2, **options)
+    assert (tmp_path / "model.safetensors").read_bytes() == before
+    assert not (tmp_path / "fine_tuning.pt").exists()
+
+
 def test_unknown_names_list_the_known_ones(pipe):
     with pytest.raises(ConfigError, match="unknown method 'climb': the methods are best_of_n, guide"):
         pipe(1, reward="volume", method="climb")
     with pytest.raises(ConfigError, match="unknown reward 'beauty': the rewards are"):
         pipe(1, reward="beauty")
+
+
+def test_what_cannot_be_called_is_no_reward(pipe, tmp_path, unchecked_shapes):
+    for call in (lambda: pipe(1, reward=3), lambda: pipe.fine_tune(3, tmp_path)):
+        with pytest.raises(ConfigError, match="reward must be a name or a callable, given 3"):
+            call()
 
 
 @pytest.mark.parametrize(
@@ -277,6 +293,18 @@ def test_what_a_method_cannot_use_is_refused(options, message, unchecked_shapes)
 def test_a_population_is_at_least_as_large_as_what_is_drawn_from_it():
     assert steering_of("volume", "tilt", None, None, 3).particles == 64
     assert steering_of("volume", "tilt", None, None, 100).particles == 100
+
+
+def test_copies_in_a_population_are_told(pipe, caplog):
+    """Of 6 particles the best are taken twice; of 64 at little strength two are two."""
+    options = {"steps": 1, "resolution": 16, "reward": "volume", "method": "tilt"}
+    shapes = pipe(6, particles=6, strength=4.0, **options)
+    distinct = len(shapes.latents.flatten(1).unique(dim=0))
+    assert distinct < 6
+    assert caplog.messages == [f"6 shapes by tilt are {distinct} and copies: take more particles or less strength"]
+    caplog.clear()
+    pipe(2, particles=64, strength=0.1, **options)
+    assert not caplog.messages
 
 
 def test_candidates_are_chosen_by_points_or_by_a_reward_and_not_by_both(pipe):
