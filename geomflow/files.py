@@ -1,5 +1,6 @@
 """Files that appear whole or not at all, and their hashes."""
 
+import errno
 import hashlib
 import os
 from collections.abc import Iterator, Mapping
@@ -9,6 +10,9 @@ from typing import BinaryIO
 
 PARTIAL = ".partial"
 """Ending of files that are being written."""
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""How the system says that a disk is full."""
 
 
 @contextmanager
@@ -25,11 +29,29 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
     try:
-        with partial.open("wb") as file:
+        with named_if_full(path), partial.open("wb") as file:
             yield file
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def named_if_full(path: Path) -> Iterator[None]:
+    """Let the error of a full disk, which does not say where it is, name what was being written.
+
+    Args:
+        path: What is written inside.
+
+    Raises:
+        OSError: The disk is full.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -59,6 +81,20 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
             file = stack.enter_context(whole_file(path))
             file.write(content)
             file.flush()  # so that a full disk is met before the first file appears
+
+
+def check_folder(out: Path) -> None:
+    """Refuse a folder that cannot be made or written, before any work is done.
+
+    Args:
+        out: The folder.
+
+    Raises:
+        ValueError: There is a file in its place or on the way to it, or it may not be written.
+    """
+    there = next(place for place in (out.absolute(), *out.absolute().parents) if place.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise ValueError(f"{out}: wanted a folder that can be written, and {there} is none")
 
 
 def sha256_of(path: str | Path) -> str:

@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ import numpy as np
 import trimesh
 from torch import Tensor
 
+from geomflow.files import named_if_full
 from geomflow.geometry.frame import Similarity, normalize
 from geomflow.geometry.solid import SolidReport
 from geomflow.geometry.write import check_writable, write_mesh
@@ -166,20 +166,6 @@ def check_placing(up: str, size: float | None) -> None:
         raise ValueError(f"size must be positive and finite, given {size}")
 
 
-def check_folder(out: Path) -> None:
-    """Refuse a folder that cannot be made or written, before any work is done.
-
-    Args:
-        out: The folder.
-
-    Raises:
-        ValueError: There is a file in its place or on the way to it, or it may not be written.
-    """
-    there = next(place for place in (out.absolute(), *out.absolute().parents) if place.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK):
-        raise ValueError(f"{out}: wanted a folder that can be written, and {there} is none")
-
-
 def save_generation(
     result: Generation,
     out: str | Path,
@@ -238,15 +224,12 @@ def replaced(out: Path) -> Iterator[Path]:
     partial = out / f".partial-{time.time_ns()}"
     partial.mkdir()
     try:
-        yield partial
+        with named_if_full(out):
+            yield partial
         for file in _earlier(out):
             file.unlink(missing_ok=True)
         for file in sorted(partial.iterdir()):
             file.replace(out / file.name)
-    except OSError as error:
-        if error.errno is None or error.filename is not None:
-            raise
-        raise OSError(error.errno, error.strerror, str(out)) from error  # a full disk does not say where it is
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

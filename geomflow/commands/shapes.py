@@ -61,7 +61,8 @@ def generate(
         device: Where to compute.
         settings: What was given as --reward.NAME VALUE.
     """
-    from geomflow.generation import check_folder, check_placing
+    from geomflow.files import check_folder
+    from geomflow.generation import check_placing
     from geomflow.pipeline import Pipeline
 
     check_placing(up, size)

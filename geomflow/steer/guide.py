@@ -44,9 +44,11 @@ def guide(
         condition: Passed to the network.
 
     Raises:
-        ValueError: ``steps`` under 1.
+        ValueError: ``steps`` under 1, or states on a manifold.
         RewardError: The reward is no finite number per sample, or has no gradient.
     """
+    if not flow_map.formulation.linear:
+        raise ValueError("guide moves states in straight lines, not on manifolds; langevin and ascend steer there")
     path, x, means = flow_map.formulation.path, flow_map.formulation.start(noise), []
     times = flow_map.formulation.jump_grid(steps).tolist()
     left = _noise_share(path, times[0])

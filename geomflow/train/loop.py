@@ -3,8 +3,6 @@
 import contextlib
 import logging
 import math
-import signal
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +14,7 @@ from tqdm import tqdm
 from geomflow import assemble, checkpoint
 from geomflow.config import RunConfig
 from geomflow.errors import CheckpointError, ConfigError, TrainingError
+from geomflow.interrupts import interrupts
 from geomflow.prep.fetch import local_dataset, place_here
 from geomflow.train.ranks import Ranks, joined
 from geomflow.train.run import Run
@@ -75,7 +74,7 @@ def train(
     with joined(device) as ranks:
         resuming = _resuming(out, resume, ranks)
         parts = assemble.training(config, _here(config, data, ranks, progress), ranks.device)
-        with contextlib.closing(Run(parts, out, ranks)) as run, _interrupts() as interrupted, _peers(run):
+        with contextlib.closing(Run(parts, out, ranks)) as run, interrupts() as interrupted, _peers(run):
             run.begin(resuming)
             if run.done and ranks.first:
                 logger.warning("%s: the training is done, with %d steps", out, run.step)
@@ -183,27 +182,3 @@ def _peers(run: Run) -> Iterator[None]:
             f"another process of this training is gone at step {run.step}; {run.last_saved}; start all of them again "
             "with --auto-resume"
         ) from error
-
-
-@contextlib.contextmanager
-def _interrupts() -> Iterator[list[int]]:
-    """Collect Ctrl-C and SIGTERM in a list instead of breaking off in the middle of a step; a second Ctrl-C breaks off.
-
-    A second SIGTERM does not: SLURM sends one to every process of a step, and torchrun hands its own on.
-    """
-    received: list[int] = []
-
-    def remember(number: int, _frame: object) -> None:
-        if number == signal.SIGINT and signal.SIGINT in received:
-            raise KeyboardInterrupt
-        received.append(number)
-
-    if threading.current_thread() is not threading.main_thread():  # only the main thread may handle signals
-        yield received
-        return
-    before = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from geomflow import shelves
 from geomflow.flow import FlowMap, Geodesic
-from geomflow.steer import ascend, langevin, tilt
+from geomflow.steer import ascend, guide, langevin, tilt
 
 
 def noise(count: int) -> Tensor:
@@ -41,3 +41,8 @@ def test_what_steers_in_the_noise_stays_on_the_sphere():
     assert found.data[:, 2].mean() == pytest.approx(1 / math.tanh(2) - 1 / 2, abs=0.02)
     top = ascend(uniform(), height, noise(50), rounds=32, angle=0.1)
     assert top.data[:, 2].min() > math.cos(0.1)
+
+
+def test_guidance_which_moves_states_in_straight_lines_is_refused_on_manifolds():
+    with pytest.raises(ValueError, match="guide moves states in straight lines, not on manifolds"):
+        guide(uniform(), height, noise(4))

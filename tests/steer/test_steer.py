@@ -1,6 +1,8 @@
 """Steering on exact flow maps of normal data, where tilted laws, maxima and directions are closed forms."""
 
 import math
+import os
+import signal
 from dataclasses import replace
 from typing import Any
 
@@ -311,9 +313,72 @@ def test_a_reward_that_fails_while_fine_tuning_leaves_the_last_whole_step(tmp_pa
 
     with pytest.raises(RewardError, match="reward 'fails' must be finite, it is not for 8 of 8 samples"):
         fine_tune(shifted(), fails, tmp_path, (2,), steps=12)
-    resumed = fine_tune(shifted(), first, tmp_path, (2,), steps=12, resume=True)
+    resumed = fine_tune(shifted(), fails, tmp_path, (2,), steps=12, resume=True)
     whole = fine_tune(shifted(), first, tmp_path / "whole", (2,), steps=12)
     assert torch.equal(resumed.flow_map.network.shift, whole.flow_map.network.shift)
+
+
+def test_a_gradient_that_fails_while_fine_tuning_changes_nothing(tmp_path):
+    """The root of x - x has a slope that is no number; Adam would write it into every weight."""
+    calls = iter(range(100))
+
+    def steep(data: Tensor) -> Tensor:
+        return data[:, 0] + ((data[:, 1] - data[:, 1]).sqrt() if next(calls) == 4 else 0)
+
+    with pytest.raises(RewardError, match="reward 'steep' must have a finite gradient, it has none at step 4"):
+        fine_tune(shifted(), steep, tmp_path, (2,), steps=12)
+    resumed = fine_tune(shifted(), steep, tmp_path, (2,), steps=12, resume=True)
+    whole = fine_tune(shifted(), first, tmp_path / "whole", (2,), steps=12)
+    assert torch.equal(resumed.flow_map.network.shift, whole.flow_map.network.shift)
+
+
+def test_ctrl_c_while_fine_tuning_ends_after_the_step_under_way(tmp_path):
+    calls = iter(range(100))
+
+    def pressed(data: Tensor) -> Tensor:
+        if next(calls) == 4:
+            os.kill(os.getpid(), signal.SIGINT)
+        return data[:, 0]
+
+    with pytest.raises(KeyboardInterrupt):
+        fine_tune(shifted(), pressed, tmp_path, (2,), steps=12)
+    assert len(torch.load(tmp_path / STATE)["rewards"]) == 5
+    resumed = fine_tune(shifted(), pressed, tmp_path, (2,), steps=12, resume=True)
+    whole = fine_tune(shifted(), first, tmp_path / "whole", (2,), steps=12)
+    assert torch.equal(resumed.flow_map.network.shift, whole.flow_map.network.shift)
+
+
+def test_fine_tuning_goes_on_with_its_own_reward_and_map_alone(tmp_path):
+    fine_tune(shifted(), first, tmp_path, (2,), steps=2)
+    with pytest.raises(CheckpointError, match=r"run: \{'reward': 'first'\} there, \{'reward': 'cusp'\} ask"):
+        fine_tune(shifted(), cusp, tmp_path, (2,), steps=4, resume=True)
+    other = shifted()
+    torch.nn.init.ones_(other.network.shift)
+    with pytest.raises(CheckpointError, match=r"is of another run: \{'map': "):
+        fine_tune(other, first, tmp_path, (2,), steps=4, resume=True)
+    torch.save([1, 2], tmp_path / STATE)
+    with pytest.raises(CheckpointError, match="truncated or not a state of fine-tuning"):
+        fine_tune(shifted(), first, tmp_path, (2,), steps=4, resume=True)
+
+
+def test_fine_tuning_that_fails_at_once_leaves_no_state(tmp_path):
+    with pytest.raises(RewardError, match="reward 'wide' must return"):
+        fine_tune(shifted(), wide, tmp_path, (2,), steps=4)
+    assert not (tmp_path / STATE).exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"steps": 0}, "steps, batch and jumps must be whole numbers from 1 on, given 0, 8 and 1"),
+        ({"steps": 2.5}, r"given 2\.5, 8 and 1"),
+        ({"beta": math.nan}, r"beta must be from 0 on, learning_rate positive, finite both, given nan, 0\.0001"),
+        ({"learning_rate": 0.0}, r"given 1\.0, 0\.0"),
+    ],
+)
+def test_options_that_fine_tune_nothing_are_refused(tmp_path, unchecked_shapes, options, message):
+    with pytest.raises(ValueError, match=message):
+        fine_tune(shifted(), first, tmp_path, (2,), **options)
 
 
 def wide(data: Tensor) -> Tensor:
