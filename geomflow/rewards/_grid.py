@@ -1,7 +1,5 @@
 """What rewards measure a shape by: soft occupancy, surface elements and values between the nodes of a grid."""
 
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -9,8 +7,6 @@ from torch import Tensor
 
 Grid = Float[Tensor, "batch n n n"]
 Score = Float[Tensor, " batch"]
-Reward = Callable[[Tensor], Tensor]
-"""Distances at the nodes of grids to one number each."""
 
 SOFTNESS = 0.2
 """Width of the soft surface in spacings of the grid: wide enough for a gradient, narrow beside a decoder's band."""

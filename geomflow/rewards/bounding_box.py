@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import torch
 
 from geomflow.errors import ConfigError
-from geomflow.rewards._grid import Grid, Reward, Score, occupancy, spacing
+from geomflow.rewards._grid import Grid, Score, occupancy, spacing
+from geomflow.steer.reward import Reward
 
 
 def make(size: Sequence[float]) -> Reward:

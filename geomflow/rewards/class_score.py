@@ -11,7 +11,8 @@ from torch import Tensor
 from geomflow.errors import ConfigError, RecordError
 from geomflow.prep.manifest import class_names, record_files
 from geomflow.records import load_record
-from geomflow.rewards._grid import Grid, Reward, Score, integral, occupancy
+from geomflow.rewards._grid import Grid, Score, integral, occupancy
+from geomflow.steer.reward import Reward
 
 
 def make(data: str, category: str, split: str = "train", most: int = 20, temperature: float = 0.02) -> Reward:

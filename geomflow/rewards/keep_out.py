@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-from geomflow.rewards._grid import Grid, Reward, Score, inside_box, integral, occupancy
+from geomflow.rewards._grid import Grid, Score, inside_box, integral, occupancy
 from geomflow.rewards._points import box
+from geomflow.steer.reward import Reward
 
 
 def make(low: Sequence[float], high: Sequence[float]) -> Reward:

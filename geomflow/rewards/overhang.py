@@ -5,7 +5,8 @@ import math
 import torch
 
 from geomflow.errors import ConfigError
-from geomflow.rewards._grid import Grid, Reward, Score, along, axis, floor, integral, spacing, surface
+from geomflow.rewards._grid import Grid, Score, along, axis, floor, integral, spacing, surface
+from geomflow.steer.reward import Reward
 
 SHARP = 0.03
 """How soon a face counts as steep enough, in cosines."""

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from geomflow.rewards._grid import Grid, Reward, Score, at
+from geomflow.rewards._grid import Grid, Score, at
 from geomflow.rewards._points import points_of
+from geomflow.steer.reward import Reward
 
 
 def make(points: Any) -> Reward:

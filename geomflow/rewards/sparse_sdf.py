@@ -3,8 +3,9 @@
 from typing import Any
 
 from geomflow.errors import ConfigError
-from geomflow.rewards._grid import Grid, Reward, Score, at
+from geomflow.rewards._grid import Grid, Score, at
 from geomflow.rewards._points import numbers, points_of
+from geomflow.steer.reward import Reward
 
 
 def make(points: Any, values: Any) -> Reward:

@@ -7,7 +7,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from geomflow.errors import ConfigError
-from geomflow.rewards._grid import Grid, Reward, Score, along, axis, center_of_mass, floor, spacing
+from geomflow.rewards._grid import Grid, Score, along, axis, center_of_mass, floor, spacing
+from geomflow.steer.reward import Reward
 
 DIRECTIONS = 64
 """Horizontal directions in which the polygon is measured."""

@@ -3,7 +3,8 @@
 import torch
 
 from geomflow.errors import ConfigError
-from geomflow.rewards._grid import Grid, Reward, Score, occupancy
+from geomflow.rewards._grid import Grid, Score, occupancy
+from geomflow.steer.reward import Reward
 
 AXES = {"x": 1, "y": 2, "z": 3}
 

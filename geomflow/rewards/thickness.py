@@ -5,7 +5,8 @@ import math
 import torch
 
 from geomflow.errors import ConfigError
-from geomflow.rewards._grid import SOFTNESS, Grid, Reward, Score, at, axis, spacing, surface
+from geomflow.rewards._grid import SOFTNESS, Grid, Score, at, axis, spacing, surface
+from geomflow.steer.reward import Reward
 
 DEPTHS = (1 / 3, 2 / 3, 1.0)
 """Parts of the wanted thickness at which there must be material."""

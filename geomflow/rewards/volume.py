@@ -1,7 +1,8 @@
 """Volume of the material, large or as asked."""
 
 from geomflow.errors import ConfigError
-from geomflow.rewards._grid import Grid, Reward, Score, integral, occupancy
+from geomflow.rewards._grid import Grid, Score, integral, occupancy
+from geomflow.steer.reward import Reward
 
 
 def make(target: float | None = None) -> Reward:

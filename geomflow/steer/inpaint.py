@@ -1,6 +1,5 @@
 """Images and latents completed from a part: plug and play where some of the numbers are known."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -8,6 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from geomflow.flow import FlowMap
+from geomflow.steer.chance import Sources
 from geomflow.steer.plug_and_play import plug_and_play
 
 
@@ -18,7 +18,7 @@ def inpaint(
     noise: Float[Tensor, " batch *shape"],
     steps: int = 16,
     condition: Any = None,
-    generators: Sequence[torch.Generator] | None = None,
+    generator: Sources = None,
 ) -> Float[Tensor, " batch *shape"]:
     """Return data that equal given ones where these are known, and are the map's own elsewhere.
 
@@ -29,13 +29,13 @@ def inpaint(
         noise: Where the loop starts.
         steps: Rounds, one network call each, over the map's grid of jumps.
         condition: Passed to the network.
-        generators: Sources of the fresh noise, one for each row; torch's own if None.
+        generator: Source of the fresh noise, or one for each row; torch's own if None.
 
     Raises:
-        ValueError: `steps` under 1, or not as many generators as rows.
+        ValueError: `steps` under 1, or several generators, but not as many as rows.
     """
 
     def correct(seen: Tensor) -> Tensor:
         return torch.where(known, data, seen)
 
-    return plug_and_play(flow_map, correct, noise, steps, condition, generators)
+    return plug_and_play(flow_map, correct, noise, steps, condition, generator)

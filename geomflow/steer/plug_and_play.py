@@ -6,7 +6,7 @@ distances at some points, a partial scan (``uphill``). Data that are there alrea
 noise.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -17,7 +17,7 @@ from torch import Tensor
 from geomflow.flow import FlowMap
 from geomflow.flow.formulation import per_sample
 from geomflow.flow.sampler import on_clock
-from geomflow.steer.chance import normal_rows
+from geomflow.steer.chance import Sources, normal_rows
 from geomflow.steer.look_ahead import END
 from geomflow.steer.reward import Reward, score_and_gradient
 
@@ -32,7 +32,7 @@ def plug_and_play(
     noise: Float[Tensor, " batch *shape"],
     steps: int = 16,
     condition: Any = None,
-    generators: Sequence[torch.Generator] | None = None,
+    generator: Sources = None,
     given: Float[Tensor, " batch *shape"] | None = None,
     begin: float = 0.0,
 ) -> Float[Tensor, " batch *shape"]:
@@ -44,13 +44,13 @@ def plug_and_play(
         noise: Where the loop starts.
         steps: Rounds from noise, one network call each, over the map's grid of jumps.
         condition: Passed to the network.
-        generators: Sources of the fresh noise, one for each row; torch's own if None.
+        generator: Source of the fresh noise, or one for each row; torch's own if None.
         given: Data to edit, instead of making new ones.
         begin: Clock time at which they are taken up, with as much noise as there is at it: the later, the more stays.
 
     Raises:
-        ValueError: ``steps`` under 1, ``begin`` outside [0, 1), or other than 0 without data; or not as many generators
-            as rows.
+        ValueError: ``steps`` under 1, ``begin`` outside [0, 1), or other than 0 without data; or several generators,
+            but not as many as rows.
     """
     if not 0 <= begin < END or (begin and given is None):
         raise ValueError(f"begin must lie in [0, 1), and be 0 unless data are given, it is {begin}")
@@ -61,7 +61,7 @@ def plug_and_play(
         seen = correct(flow_map(x, t, END, condition))
         if r == grid[-1]:
             return seen
-        x = formulation.x_t(seen, normal_rows(x, generators), on_clock(r, x, "r"))
+        x = formulation.x_t(seen, normal_rows(x, generator), on_clock(r, x, "r"))
     return x
 
 

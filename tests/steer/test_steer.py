@@ -112,7 +112,7 @@ def test_a_chain_with_a_source_of_its_own_minds_no_other():
     with pytest.raises(ValueError, match="generators must be one for each of 4 rows, given 1"):
         langevin(flow_map, quadratic, start, 6, generator=[seeded()])
     with pytest.raises(ValueError, match="generators must be one for each of 4 rows, given 5"):
-        plug_and_play(flow_map, lambda x: x, start, 2, generators=[seeded()] * 5)
+        plug_and_play(flow_map, lambda x: x, start, 2, generator=[seeded()] * 5)
 
 
 def test_without_a_reward_every_proposal_of_langevin_is_accepted_in_any_dimension():
@@ -220,7 +220,7 @@ def test_plug_and_play_draws_data_to_what_is_known_and_leaves_the_rest(name):
     law = gaussian()
     reward = uphill(lambda data: -(data[:, 0] - 2).abs(), length=0.5)
     generators = [torch.Generator().manual_seed(i) for i in range(2000)]
-    found = plug_and_play(exact(name, law), reward, noise(2000, 2), 12, generators=generators)
+    found = plug_and_play(exact(name, law), reward, noise(2000, 2), 12, generator=generators)
     assert found[:, 0].mean() > law.means[0, 0] + 3 * law.stds[0, 0]
     assert found[:, 1].mean() == pytest.approx(float(law.means[0, 1]), abs=0.06)
     assert found[:, 1].std() == pytest.approx(float(law.stds[0, 1]), rel=0.08)
