@@ -150,6 +150,7 @@ def _flow_map_loss(
     objective = _objective(config, model, device)
     if config.optimization.compile:
         model.flow_map.network.compile()  # in place, so that the names of weights stay
+    given["averaged_elsewhere"] = config.optimization.sharded  # by what shards the whole loss around it
     loss = LossModule(model.flow_map, objective, times, weight, guidance=guidance, **given)
     return FlowMapLoss(loss, scale, config.optimization.averaged_targets)
 

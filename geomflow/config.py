@@ -43,6 +43,8 @@ class Optimization:
         batch_size: Items of the dataset per step: shapes, or clouds of one shape's points.
         micro_batches: Parts that the batch of a step is cut into, which need less memory one after the other, or which
             several processes share; the number of processes must divide it. Results depend on it, and not on them.
+        sharded: Whether several processes cut weights, AdamW's moments and the average among them (FSDP2), instead of
+            having all of them whole; results do not depend on it.
         optimizer: `adamw`, or `muon` for networks that say which of their weights are hidden layers'.
         beta2: AdamW's memory of squared gradients; less suits short trainings.
         learning_rate: Peak of the schedule (linear warm-up, then a cosine to zero).
@@ -65,6 +67,7 @@ class Optimization:
     steps: int = 10_000
     batch_size: int = 16
     micro_batches: int = 1
+    sharded: bool = False
     optimizer: Optimizer = "adamw"
     beta2: float = 0.999
     learning_rate: float = 1e-3
@@ -220,14 +223,15 @@ def override(config: RunConfig, changes: Mapping[str, str]) -> RunConfig:
 
 
 def differences(old: RunConfig, new: RunConfig) -> list[str]:
-    """Return one phrase per setting that two configurations do not share, such as `optimization.steps was 9, is 8`.
+    """Return one phrase per setting that results depend on and differs, such as `optimization.steps was 9, is 8`.
 
     Args:
         old: The configuration that was.
         new: The one that is.
     """
     one, two = _flat(to_dict(old)), _flat(to_dict(new))
-    return [f"{key} was {one.get(key)!r}, is {two.get(key)!r}" for key in one | two if one.get(key) != two.get(key)]
+    changed = [key for key in one | two if one.get(key) != two.get(key) and key not in _WITHOUT_EFFECT]
+    return [f"{key} was {one.get(key)!r}, is {two.get(key)!r}" for key in changed]
 
 
 def _flat(tables: Mapping[str, Any]) -> dict[str, Any]:
@@ -240,6 +244,7 @@ def _flat(tables: Mapping[str, Any]) -> dict[str, Any]:
 
 
 _ITEMS = ("dataset", "encoder", "network", "formulation", "objective", "noise")
+_WITHOUT_EFFECT = ("optimization.sharded",)
 
 
 def _plain(value: Any) -> Any:
@@ -269,6 +274,8 @@ def _optimization(table: Mapping[str, Any]) -> Optimization:
     for key, choices in (("precision", get_args(Precision)), ("optimizer", get_args(Optimizer))):
         if table.get(key, getattr(default, key)) not in choices:
             raise ConfigError(f"optimization.{key} must be one of {', '.join(choices)}, not {table[key]!r}")
+    if table.get("sharded") and table.get("optimizer", default.optimizer) == "muon":
+        raise ConfigError("optimization.sharded wants optimization.optimizer 'adamw', as 'muon' wants whole matrices")
     positive = [key for key in ("steps", "batch_size", "micro_batches", "save_every") if table.get(key, 1) < 1]
     if positive:
         raise ConfigError(f"optimization.{positive[0]} must be at least 1, not {table[positive[0]]}")

@@ -43,6 +43,10 @@ def test_overrides_change_what_they_name_and_nothing_else():
         ({"task": "autoencoder", "dataset": "a", "optimization": {"steps": "many"}}, "steps must be int, not 'many'"),
         ({"task": "autoencoder", "dataset": "a", "optimization": {"steps": 0}}, "steps must be at least 1"),
         ({"task": "autoencoder", "dataset": "a", "optimization": {"precision": "half"}}, "one of float32, bfloat16"),
+        (
+            {"task": "autoencoder", "dataset": "a", "optimization": {"sharded": True, "optimizer": "muon"}},
+            r"optimization\.sharded wants optimization\.optimizer 'adamw', as 'muon' wants whole matrices",
+        ),
     ],
 )
 def test_what_is_not_known_is_named_with_what_is(tables, message):

@@ -39,7 +39,8 @@ class LossModule(nn.Module):
         expectation: estimate of the data behind a noisy state, which instants are then regressed on instead of the data
             that were drawn; they are taken as drawn if None.
         averaged_elsewhere: several processes train and something else than DistributedDataParallel or FSDP2 averages
-            their gradients, or nothing should.
+            their gradients, or nothing should; also if FSDP2 shards all of this module, since it is whole then where it
+            computes.
 
     Raises:
         ValueError: the network is wrapped for distributed training, instead of this module.

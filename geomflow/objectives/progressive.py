@@ -24,10 +24,15 @@ class Progressive(nn.Module):
 
     Its state (phase and teacher) is part of ``state_dict``, so that training can be resumed within a phase.
 
+    Attributes:
+        copies_weights: says that weights are copied where the loss computes, after which FSDP2 has them cut again.
+
     Args:
         levels: phases; the first teacher makes 2^levels steps.
         begin: progress at which the first phase begins; TimePairs' warm-up should end there.
     """
+
+    copies_weights = True
 
     def __init__(self, levels: int = 6, begin: float = 0.25) -> None:
         super().__init__()

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from geomflow.train import sharding
 from geomflow.train.ranks import Ranks
 
 
@@ -31,7 +32,7 @@ class Ema:
             whole: Tensors by name, shaped as the module's, on any device, as `whole` gives them.
         """
         self.share = {
-            name: whole[name].detach().to(tensor.device, copy=True)
+            name: sharding.cut(whole[name].detach(), tensor).to(tensor.device, copy=True)
             for name, tensor in self.module.state_dict().items()
             if self.owners[name] == self.ranks.rank
         }
@@ -57,7 +58,7 @@ class Ema:
         """
         whole = {}
         for name, tensor in {**self.module.state_dict(), **self.share}.items():
-            given = self.ranks.sent(tensor, self.owners[name])
+            given = sharding.whole(self.ranks.sent(tensor, self.owners[name]))
             if wanted:
                 whole[name] = given
         return whole

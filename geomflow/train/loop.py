@@ -66,7 +66,7 @@ def train(
         TrainingError: The loss, or its gradient, is not finite, the disk is full, or another process is gone; the
             message names the step and the last checkpoint.
         CheckpointError: `out` holds another run, or there is nothing to resume.
-        ConfigError: The processes cannot share the parts of a step evenly.
+        ConfigError: The processes cannot share the parts of a step evenly, or the weights of what is trained.
         KeyboardInterrupt: After Ctrl-C or SIGTERM, once the checkpoint is written.
     """
     out = Path(out)

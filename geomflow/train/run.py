@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.parallel import DistributedDataParallel
 
 from geomflow import assemble, checkpoint
 from geomflow.checkpoint import Checkpoint
@@ -25,10 +24,13 @@ from geomflow.train.ahead import Ahead
 from geomflow.train.average import Ema
 from geomflow.train.ranks import Ranks
 from geomflow.train.schedule import check_parts, learning_rate_factor, part_of_step, second_stage
+from geomflow.train.sharding import averaging, gathered, load_moments, load_weights, whole, wrapped
 
 
 class Run:
     """A training under way; its processes have the same weights and optimisers, and a share of the average each.
+
+    If `optimization.sharded`, they have a share of weights and optimisers each, too.
 
     Args:
         parts: What is trained on what.
@@ -36,19 +38,21 @@ class Run:
         ranks: The processes.
 
     Raises:
-        ConfigError: The parts of a step cannot be shared by the processes.
+        ConfigError: The parts of a step, or weights that should be, cannot be shared by the processes.
     """
 
     def __init__(self, parts: assemble.Training, out: Path, ranks: Ranks) -> None:
         self.options, self.config, self.parts = parts.config.optimization, parts.config, parts
         self.out, self.ranks = out, ranks
         check_parts(self.options, len(parts.dataset), ranks.count, parts.loss.modules())
+        self.judged = copy.deepcopy(parts.model) if parts.judge else None  # which is copied while it is whole
+        self.loss = wrapped(parts.loss, ranks, self.options.sharded)
         self.weights = [p for p in parts.trained.parameters() if p.requires_grad]
         self.optimizers = optimizers(parts.trained, self.options)
-        targets = self.options.averaged_targets  # which every process makes, of the whole average
-        self.ema = Ema(parts.trained, self.options.ema, None if targets else ranks)
+        # every process makes targets, of the whole average; and of sharded weights it has a share of every tensor
+        by_itself = self.options.averaged_targets or self.options.sharded
+        self.ema = Ema(parts.trained, self.options.ema, None if by_itself else ranks)
         self.device = self.weights[0].device
-        self.shared = DistributedDataParallel(parts.loss) if ranks.count > 1 else None
         self.data = Ahead(self._data, ranks.count)
         self.second_stage = second_stage(self.options)
         self.step, self.seconds, self.last_loss = 0, 0.0, math.nan
@@ -83,7 +87,7 @@ class Run:
 
     def _begin_second_stage(self) -> None:
         """Start anew from the average; targets stay those of the present one."""
-        self.parts.trained.load_state_dict(self.ema.whole())
+        load_weights(self.parts.trained, self.ema.whole())
         self.optimizers = optimizers(self.parts.trained, self.options)
 
     def change(self, progress: float) -> dict[str, float]:
@@ -110,14 +114,15 @@ class Run:
         self._check(logs["loss"], "loss")
         for group in (group for optimizer in self.optimizers for group in optimizer.param_groups):
             group["lr"] = self.options.learning_rate * learning_rate_factor(self.step, self.options)
-        self._check(float(torch.nn.utils.clip_grad_norm_(self.weights, self.options.clip)), "gradient norm")
+        norm = whole(torch.nn.utils.clip_grad_norm_(self.weights, self.options.clip))
+        self._check(float(norm), "gradient norm")
         for optimizer in self.optimizers:
             optimizer.step()
+            optimizer.zero_grad()
         return logs
 
     def _gradients(self, progress: float) -> dict[str, float]:
         """Leave the gradient of the mean loss over all parts of the step in the weights; that loss and its parts."""
-        self.parts.trained.zero_grad(set_to_none=True)
         first = self.step * self.options.micro_batches
         mine = range(first + self.ranks.rank, first + self.options.micro_batches, self.ranks.count)
         rows = [self._part(number, progress, len(mine), last=number == mine[-1]) for number in mine]
@@ -128,10 +133,9 @@ class Run:
         """Add one part's share to the gradients, which are averaged over the processes with the last part."""
         batch, generator = self.data(number)
         batch = {name: tensor.to(self.device) for name, tensor in batch.items()}
-        alone = self.shared is None or last
-        with contextlib.nullcontext() if alone else self.shared.no_sync():  # pyright: ignore[reportOptionalMemberAccess]
+        with averaging(self.loss, now=last):
             with self._precision():
-                loss, logs = (self.shared or self.parts.loss)(batch, progress, generator)
+                loss, logs = self.loss(batch, progress, generator)
             (loss / parts).backward()
         return {"loss": float(loss.detach()), **logs}
 
@@ -170,23 +174,18 @@ class Run:
         if self.saved_step == self.step:
             return
         average = self.ema.whole(wanted=self.ranks.first)
-        self.ranks.alone(lambda: self._write(average, judged), self.ranks.first)
+        moving = {"loss": self.parts.loss.state_dict(), "optimizers": [one.state_dict() for one in self.optimizers]}
+        moving = gathered(moving, wanted=self.ranks.first)
+        self.ranks.alone(lambda: self._write(average, moving, judged), self.ranks.first)
         self.best = self.ranks.of_first(self.best) if self.parts.judge else self.best
         self.saved_step, self.saved_at = self.step, time.monotonic()
 
-    def _write(self, average: dict[str, Tensor], judged: bool) -> None:
+    def _write(self, average: dict[str, Tensor], moving: dict[str, Any], judged: bool) -> None:
         averaged, model = self._averaged_model(average), None
         if self._is_best(averaged) if judged or self.parts.judge is None else self.saved_step is None:
             facts = {"step": self.step, **self.parts.facts, "training_seconds": round(self.seconds, 1), **self.scores}
             model = Checkpoint(self.config, facts, averaged)
-        state = {
-            "step": self.step,
-            "seconds": self.seconds,
-            "best": self.best,
-            "loss": self.parts.loss.state_dict(),
-            "ema": average,
-            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
-        }
+        state = {"step": self.step, "seconds": self.seconds, "best": self.best, "ema": average, **moving}
         with self._room():
             checkpoint.save(self.out, model, state)
 
@@ -206,11 +205,10 @@ class Run:
 
     def _is_best(self, averaged: dict[str, Tensor]) -> bool:
         """Whether no earlier model scored better; without a judge the latest is the best."""
-        if self.parts.judge is None:
+        if self.parts.judge is None or self.judged is None:
             return True
-        model = copy.deepcopy(self.parts.model)
-        model.load_state_dict(averaged)
-        self.scores = self.parts.judge(model)
+        self.judged.load_state_dict(averaged)
+        self.scores = self.parts.judge(self.judged)
         with self._room():
             log.append(self.out / log.SCORES, {"step": self.step, **self.scores})
         score = list(self.scores.values())[-1]
@@ -238,10 +236,10 @@ class Run:
         state = checkpoint.load_state(self.out)
         self.step, self.seconds, self.saved_step = state["step"], state["seconds"], state["step"]
         self.best = state.get("best", math.inf)
-        self.parts.loss.load_state_dict(state["loss"])
+        load_weights(self.parts.loss, state["loss"])
         self.ema.take(state["ema"])
         for optimizer, saved_optimizer in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved_optimizer)
+            load_moments(optimizer, saved_optimizer)
 
     def _averaged_model(self, average: dict[str, Tensor]) -> dict[str, Tensor]:
         """The whole model's tensors, the trained part replaced by its average."""

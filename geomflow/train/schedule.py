@@ -67,13 +67,18 @@ def check_parts(options: Optimization, count: int, processes: int, modules: Iter
         options: They say into how many parts a step is cut.
         count: Shapes of the dataset.
         processes: How many processes share the parts.
-        modules: All parts of the loss; those that say `remembers_batches` want to see whole batches one by one.
+        modules: All parts of the loss; those that say `remembers_batches` want to see whole batches one by one, those
+            that say `copies_weights` want weights that are not sharded.
 
     Raises:
-        ConfigError: The parts are no multiple of the processes, do not divide the batch, or must be one.
+        ConfigError: The parts are no multiple of the processes, do not divide the batch, or must be one; or weights
+            must not be sharded.
     """
-    parts, size = options.micro_batches, min(options.batch_size, count)
-    memory = next((type(module).__name__ for module in modules if getattr(module, "remembers_batches", False)), None)
+    parts, size, modules = options.micro_batches, min(options.batch_size, count), list(modules)
+    copier = _first_that(modules, "copies_weights")
+    if copier and options.sharded:
+        raise ConfigError(f"optimization.sharded must be false for {copier}, which copies weights within a step")
+    memory = _first_that(modules, "remembers_batches")
     if memory and parts * processes > 1:
         raise ConfigError(
             f"optimization.micro_batches must be 1, in one process, for {memory}, which learns from earlier batches; "
@@ -83,3 +88,8 @@ def check_parts(options: Optimization, count: int, processes: int, modules: Iter
         raise ConfigError(f"optimization.micro_batches must be a multiple of the {processes} processes, given {parts}")
     if size % parts:
         raise ConfigError(f"optimization.micro_batches must divide the {size} items of a step, given {parts}")
+
+
+def _first_that(modules: Iterable[nn.Module], says: str) -> str | None:
+    """The kind of the first module that says something of itself."""
+    return next((type(module).__name__ for module in modules if getattr(module, says, False)), None)

@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,15 +16,22 @@ from geomflow.prep.pack import pack
 from geomflow.train import Ema, train
 from geomflow.train.ranks import Ranks
 from geomflow.train.run import Run
-from tests.train.cases import AUTOENCODER, QUICK, flow_config, losses, train_until
+from tests.train.cases import (
+    AUTOENCODER,
+    SHARED,
+    TOLERANCE,
+    assert_same_run,
+    flow_config,
+    free_port,
+    losses,
+    train_until,
+)
 
 pytestmark = (
     pytest.mark.slow
 )  # gloo may abort a process that is done and exits; tests/flow/test_distributed.py is quick
 
 WORLD = 2
-SHARED = replace(QUICK, steps=4, batch_size=4, micro_batches=2, save_every=2)
-TOLERANCE = 1e-6
 
 
 def configs(encoder: Path) -> dict[str, RunConfig]:
@@ -37,12 +43,6 @@ def configs(encoder: Path) -> dict[str, RunConfig]:
         "eulerian": replace(flow, objective=Item("eulerian"), times=no_warm_up),
         "autoencoder": replace(AUTOENCODER, optimization=replace(SHARED, micro_batches=4)),
     }
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 def process(rank: int, port: int, encoder: Path, data: Path, folder: Path) -> None:
@@ -124,14 +124,6 @@ def alone(data, autoencoder_run, tmp_path_factory) -> Path:
     for name, config in configs(autoencoder_run).items():
         train(config, data, folder / name, progress=False)
     return folder
-
-
-def assert_same_run(one: Path, two: Path) -> None:
-    assert losses(one) == pytest.approx(losses(two), abs=TOLERANCE)
-    assert len(losses(one)) == SHARED.steps
-    a, b = checkpoint.load(one).weights, checkpoint.load(two).weights
-    for name, weight in a.items():
-        torch.testing.assert_close(weight, b[name], rtol=0, atol=TOLERANCE)
 
 
 @pytest.mark.parametrize("name", ["semigroup", "eulerian", "autoencoder"])
