@@ -95,13 +95,16 @@ def load_state(folder: str | Path) -> dict[str, Any]:
         folder: Folder of the checkpoint.
 
     Raises:
-        CheckpointError: There is none, or it is truncated.
+        CheckpointError: There is none, or it is truncated or something else.
     """
     path = _existing(Path(folder) / STATE)
     try:
-        return torch.load(path, weights_only=True, map_location="cpu")
+        state = torch.load(path, weights_only=True, map_location="cpu")
     except Exception as error:  # torch raises whatever its unpickler met
         raise CheckpointError(f"{path}: truncated or not a training state ({error})") from error
+    if not isinstance(state, dict) or not {"step", "loss", "ema", "optimizers"} <= state.keys():
+        raise CheckpointError(f"{path}: not a training state: it has no steps, weights, average and optimisers")
+    return state
 
 
 def fill(module: torch.nn.Module, weights: dict[str, Tensor], folder: str | Path) -> None:

@@ -2,7 +2,6 @@
 
 import contextlib
 import copy
-import errno
 import math
 import shutil
 import time
@@ -17,6 +16,7 @@ from geomflow import assemble, checkpoint
 from geomflow.checkpoint import Checkpoint
 from geomflow.config import differences
 from geomflow.errors import CheckpointError, TrainingError
+from geomflow.files import FULL
 from geomflow.interfaces import Batch
 from geomflow.optimizer import optimizers
 from geomflow.train import log
@@ -195,7 +195,7 @@ class Run:
         try:
             yield
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            if error.errno not in FULL:
                 raise
             free = shutil.disk_usage(self.out).free >> 20
             raise TrainingError(

@@ -103,6 +103,14 @@ def test_grids_of_another_resolution_are_refused_with_both_ways_out(data, tmp_pa
     assert not (tmp_path / "new").exists()
 
 
+def test_a_file_that_is_no_training_state_is_named(tmp_path):
+    (tmp_path / checkpoint.STATE).parent.mkdir()
+    for content, said in (([1, 2], "not a training state: it has no steps"), ({"step": 3}, "not a training state")):
+        torch.save(content, tmp_path / checkpoint.STATE)
+        with pytest.raises(CheckpointError, match=rf"{checkpoint.STATE}: {said}"):
+            checkpoint.load_state(tmp_path)
+
+
 def test_damaged_checkpoints_are_named(autoencoder_run, tmp_path):
     def copy(name: str) -> Path:
         Pipeline.from_pretrained(autoencoder_run).save_pretrained(tmp_path / name)
