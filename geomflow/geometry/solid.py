@@ -113,9 +113,9 @@ def keep_largest(mesh: trimesh.Trimesh, share: float = 0.0) -> tuple[trimesh.Tri
     body = _bodies(faces, len(vertices))
     volumes = _volumes(vertices, faces, body)
     kept = (volumes > 0) & (volumes >= share * volumes.max(initial=0.0))
-    for cavity in np.flatnonzero(volumes < 0):
-        wall = vertices[faces[np.argmax(body == cavity), :1]]
-        kept[cavity] = winding_number(vertices, faces[kept[body] & (volumes[body] > 0)], wall)[0] > 0.5
+    cavities, first_faces = np.flatnonzero(volumes < 0), np.unique(body, return_index=True)[1]
+    walls = vertices[faces[first_faces[cavities], 0]]
+    kept[cavities] = winding_number(vertices, faces[kept[body]], walls) > 0.5
     used, renumbered = np.unique(faces[kept[body]], return_inverse=True)
     normals = mesh.vertex_normals[used] if "vertex_normals" in mesh._cache else None  # only if they were given
     cleaned = trimesh.Trimesh(vertices[used], renumbered.reshape(-1, 3), vertex_normals=normals, process=False)

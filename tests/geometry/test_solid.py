@@ -84,6 +84,17 @@ def test_keep_largest_drops_specks_and_keeps_the_cavity_of_what_stays():
         keep_largest(body, 2.0)
 
 
+def test_keep_largest_drops_cavities_with_their_body_and_keeps_each_of_those_that_stay():
+    """Cavities stand before bodies, and in another order, so that each has to find its own."""
+    holes = [(0.0, (0.2, 0.3)), (2.0, (0.1, 0.1)), (4.0, (0.3, 0.0))]  # where bodies are, half edges of two cavities
+    bodies = [Moved(Box((0.8,) * 3 if x < 4 else (0.35,) * 3), (x, 0.0, 0.0)).mesh() for x, _ in holes]
+    sizes = [(x, size, 0.4 if k else -0.4) for x, pair in reversed(holes) for k, size in enumerate(pair) if size]
+    walls = [inverted(Moved(Box((size / 2,) * 3), (x, 0.0, y if x < 4 else 0.0)).mesh()) for x, size, y in sizes]
+    cleaned, dropped = keep_largest(joined(*walls, *bodies), share=0.2)
+    assert dropped == 2  # the small body and its only cavity
+    assert cleaned.volume == pytest.approx(2 * 1.6**3 - 0.2**3 - 0.3**3 - 2 * 0.1**3)
+
+
 def test_keep_largest_keeps_the_normals_that_a_mesh_was_given():
     body, speck = Box((0.8, 0.8, 0.8)).mesh(), Moved(Box((0.05, 0.05, 0.05)), (0.95, 0.0, 0.0)).mesh()
     mesh = joined(body, speck)
