@@ -2,6 +2,7 @@
 
 import math
 import os
+import pathlib
 import signal
 from dataclasses import replace
 from typing import Any
@@ -18,7 +19,7 @@ from geomflow.steer import ascend, best_of_n, dps, fine_tune, guide, langevin, p
 from geomflow.steer.dps import NOISIEST
 from geomflow.steer.fine_tune import STATE
 from geomflow.steer.look_ahead import chain, levels
-from geomflow.steer.reward import score_and_gradient
+from geomflow.steer.reward import Reward, score_and_gradient
 from geomflow.steer.tilt import effective_share, resample
 from tests.flow.cases import CASES, exact
 from tests.flow.oracles import Gaussian, gaussian
@@ -305,6 +306,13 @@ def test_fine_tuning_that_was_stopped_goes_on_as_if_it_had_not(tmp_path):
         fine_tune(shifted(), first, tmp_path / "parts", (2,), resume=True)
 
 
+def assert_goes_on_as_if_whole(reward: Reward, folder: pathlib.Path) -> None:
+    """A reward that has failed once, and is `first` from then on, ends where `first` alone does."""
+    resumed = fine_tune(shifted(), reward, folder, (2,), steps=12, resume=True)
+    whole = fine_tune(shifted(), first, folder / "whole", (2,), steps=12)
+    assert torch.equal(resumed.flow_map.network.shift, whole.flow_map.network.shift)
+
+
 def test_a_reward_that_fails_while_fine_tuning_leaves_the_last_whole_step(tmp_path):
     calls = iter(range(100))
 
@@ -313,9 +321,7 @@ def test_a_reward_that_fails_while_fine_tuning_leaves_the_last_whole_step(tmp_pa
 
     with pytest.raises(RewardError, match="reward 'fails' must be finite, it is not for 8 of 8 samples"):
         fine_tune(shifted(), fails, tmp_path, (2,), steps=12)
-    resumed = fine_tune(shifted(), fails, tmp_path, (2,), steps=12, resume=True)
-    whole = fine_tune(shifted(), first, tmp_path / "whole", (2,), steps=12)
-    assert torch.equal(resumed.flow_map.network.shift, whole.flow_map.network.shift)
+    assert_goes_on_as_if_whole(fails, tmp_path)
 
 
 def test_a_gradient_that_fails_while_fine_tuning_changes_nothing(tmp_path):
@@ -327,9 +333,7 @@ def test_a_gradient_that_fails_while_fine_tuning_changes_nothing(tmp_path):
 
     with pytest.raises(RewardError, match="reward 'steep' must have a finite gradient, it has none at step 4"):
         fine_tune(shifted(), steep, tmp_path, (2,), steps=12)
-    resumed = fine_tune(shifted(), steep, tmp_path, (2,), steps=12, resume=True)
-    whole = fine_tune(shifted(), first, tmp_path / "whole", (2,), steps=12)
-    assert torch.equal(resumed.flow_map.network.shift, whole.flow_map.network.shift)
+    assert_goes_on_as_if_whole(steep, tmp_path)
 
 
 def test_ctrl_c_while_fine_tuning_ends_after_the_step_under_way(tmp_path):
@@ -343,9 +347,7 @@ def test_ctrl_c_while_fine_tuning_ends_after_the_step_under_way(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         fine_tune(shifted(), pressed, tmp_path, (2,), steps=12)
     assert len(torch.load(tmp_path / STATE)["rewards"]) == 5
-    resumed = fine_tune(shifted(), pressed, tmp_path, (2,), steps=12, resume=True)
-    whole = fine_tune(shifted(), first, tmp_path / "whole", (2,), steps=12)
-    assert torch.equal(resumed.flow_map.network.shift, whole.flow_map.network.shift)
+    assert_goes_on_as_if_whole(pressed, tmp_path)
 
 
 def test_fine_tuning_goes_on_with_its_own_reward_and_map_alone(tmp_path):
